@@ -1,0 +1,194 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// Description implements Any.
+func (k *Kind[T]) Description() Description {
+	return Description{GVK: k.GVK, Resource: k.Resource, ClusterScoped: k.ClusterScoped, Stored: true,
+		StoragePrefix: k.StoragePrefix, New: func() runtime.Object { return k.New() }}
+}
+
+// Register implements Any.
+func (k *Kind[T]) Register(scheme *runtime.Scheme) error {
+	if k.Default != nil {
+		scheme.AddTypeDefaultingFunc(k.New(), func(o any) { k.Default(o.(T)) })
+		items := k.NewList()
+		scheme.AddTypeDefaultingFunc(items, func(o any) {
+			_ = eachItem(o.(runtime.Object), func(i runtime.Object) { k.Default(i.(T)) })
+		})
+	}
+	return scheme.AddFieldLabelConversionFunc(k.GVK, func(label, value string) (string, string, error) {
+		if _, ok := k.Fields[label]; ok || label == "metadata.name" || (label == "metadata.namespace" && !k.ClusterScoped) {
+			return label, value, nil
+		}
+		return "", "", fmt.Errorf("field label not supported: %s", label)
+	})
+}
+
+// Build implements Any: it fills genericregistry.Store from the description.
+func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
+	gr := schema.GroupResource{Group: k.GVK.Group, Resource: k.Resource}
+	singular := k.Singular
+	if singular == "" {
+		singular = strings.ToLower(k.GVK.Kind)
+	}
+	plain := newStrategy(k, d.Scheme)
+	var strategy interface {
+		rest.RESTCreateStrategy
+		rest.RESTUpdateStrategy
+		rest.RESTDeleteStrategy
+		rest.ResetFieldsStrategy
+	} = plain
+	if k.Grace != nil {
+		strategy = gracefulStrategy[T]{plain}
+	}
+	store := &genericregistry.Store{
+		NewFunc:                   func() runtime.Object { return k.New() },
+		NewListFunc:               k.NewList,
+		PredicateFunc:             k.predicate,
+		DefaultQualifiedResource:  gr,
+		SingularQualifiedResource: schema.GroupResource{Group: gr.Group, Resource: singular},
+		CreateStrategy:            strategy,
+		UpdateStrategy:            strategy,
+		DeleteStrategy:            strategy,
+		ResetFieldsStrategy:       strategy,
+		TableConvertor:            newTable(k),
+	}
+	if k.TTLSeconds != nil {
+		store.TTLFunc = func(obj runtime.Object, _ uint64, _ bool) (uint64, error) { return k.TTLSeconds(obj.(T)), nil }
+	}
+	options := &generic.StoreOptions{RESTOptions: d.RESTOptions, AttrFunc: k.attributes}
+	for _, f := range k.IndexedFields {
+		if options.TriggerFunc == nil {
+			options.TriggerFunc, options.Indexers = storage.IndexerFuncs{}, &cache.Indexers{}
+		}
+		(*options.Indexers)[storage.FieldIndex(f)] = func(obj any) ([]string, error) {
+			return []string{k.fieldValue(obj.(T), f)}, nil
+		}
+		options.TriggerFunc[f] = func(obj runtime.Object) string { return k.fieldValue(obj.(T), f) }
+	}
+	if k.StorageGroupResource.Resource != "" {
+		options.RESTOptions = otherResource{d.RESTOptions, k.StorageGroupResource}
+	}
+	if err := store.CompleteWithOptions(options); err != nil {
+		return nil, fmt.Errorf("storage of %s: %w", gr, err)
+	}
+
+	r := &REST{Store: store, shortNames: k.ShortNames, categories: k.Categories}
+	var main rest.Storage = r
+	out := map[string]rest.Storage{}
+	if k.Status != nil {
+		out[k.Resource+"/status"] = newStatusREST(k, plain, store)
+	}
+	if k.Extend != nil {
+		m, subresources, err := k.Extend(d, r)
+		if err != nil {
+			return nil, fmt.Errorf("storage of %s: %w", gr, err)
+		}
+		if m != nil {
+			main = m
+		}
+		for name, s := range subresources {
+			out[k.Resource+"/"+name] = s
+		}
+	}
+	out[k.Resource] = main
+	return out, nil
+}
+
+func (k *Kind[T]) fieldValue(obj T, label string) string {
+	switch label {
+	case "metadata.name":
+		return obj.GetName()
+	case "metadata.namespace":
+		return obj.GetNamespace()
+	}
+	return k.Fields[label](obj)
+}
+
+// attributes returns an object's labels and selectable fields (storage.AttrFunc).
+func (k *Kind[T]) attributes(obj runtime.Object) (labels.Set, fields.Set, error) {
+	o, ok := obj.(T)
+	if !ok {
+		return nil, nil, fmt.Errorf("%s storage holds a %T", k.Resource, obj)
+	}
+	set := make(fields.Set, len(k.Fields)+2)
+	set["metadata.name"] = o.GetName()
+	if !k.ClusterScoped {
+		set["metadata.namespace"] = o.GetNamespace()
+	}
+	for label, value := range k.Fields {
+		set[label] = value(o)
+	}
+	return o.GetLabels(), set, nil
+}
+
+func (k *Kind[T]) predicate(label labels.Selector, field fields.Selector) storage.SelectionPredicate {
+	return storage.SelectionPredicate{Label: label, Field: field, GetAttrs: k.attributes, IndexFields: k.IndexedFields}
+}
+
+// StatusREST serves /status: get, update and patch over the main kind's storage.
+type StatusREST struct {
+	store *genericregistry.Store
+	table rest.TableConvertor
+	reset rest.ResetFieldsStrategy
+}
+
+func newStatusREST[T Object](k *Kind[T], plain strategy[T], store *genericregistry.Store) *StatusREST {
+	status := statusStrategy[T]{plain}
+	s := *store
+	s.UpdateStrategy, s.ResetFieldsStrategy = status, status
+	return &StatusREST{store: &s, table: store.TableConvertor, reset: status}
+}
+
+// New implements rest.Storage.
+func (r *StatusREST) New() runtime.Object { return r.store.New() }
+
+// Destroy implements rest.Storage; the main storage owns the connection.
+func (r *StatusREST) Destroy() {}
+
+// Get implements rest.Getter, which PATCH needs.
+func (r *StatusREST) Get(ctx context.Context, name string, o *metav1.GetOptions) (runtime.Object, error) {
+	return r.store.Get(ctx, name, o)
+}
+
+// Update implements rest.Updater; it never creates.
+func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, o *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	return r.store.Update(ctx, name, info, create, update, false, o)
+}
+
+// GetResetFields implements rest.ResetFieldsStrategy.
+func (r *StatusREST) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return r.reset.GetResetFields()
+}
+
+// ConvertToTable implements rest.TableConvertor.
+func (r *StatusREST) ConvertToTable(ctx context.Context, o, opts runtime.Object) (*metav1.Table, error) {
+	return r.table.ConvertToTable(ctx, o, opts)
+}
+
+// otherResource asks for another resource's storage options (shared storage).
+type otherResource struct {
+	generic.RESTOptionsGetter
+	resource schema.GroupResource
+}
+
+func (o otherResource) GetRESTOptions(_ schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
+	return o.RESTOptionsGetter.GetRESTOptions(o.resource, example)
+}

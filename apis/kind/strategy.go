@@ -1,0 +1,171 @@
+package kind
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/names"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// strategy turns a Kind into the generic registry's create, update and delete strategies.
+type strategy[T Object] struct {
+	runtime.ObjectTyper
+	names.NameGenerator
+	kind *Kind[T]
+}
+
+// gracefulStrategy adds graceful deletion; a separate type, because the registry
+// asks by interface.
+type gracefulStrategy[T Object] struct{ strategy[T] }
+
+func newStrategy[T Object](k *Kind[T], typer runtime.ObjectTyper) strategy[T] {
+	return strategy[T]{ObjectTyper: typer, NameGenerator: names.SimpleNameGenerator, kind: k}
+}
+
+func (s strategy[T]) NamespaceScoped() bool { return !s.kind.ClusterScoped }
+
+func (s strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
+	o := obj.(T)
+	if s.kind.Spec != nil {
+		o.SetGeneration(1)
+	}
+	if s.kind.PrepareForCreate != nil {
+		s.kind.PrepareForCreate(ctx, o)
+	}
+}
+
+func (s strategy[T]) nameFn() validation.ValidateNameFunc {
+	if s.kind.ValidateName != nil {
+		return s.kind.ValidateName
+	}
+	return validation.NameIsDNSSubdomain
+}
+
+func (s strategy[T]) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
+	o := obj.(T)
+	errs := validation.ValidateObjectMetaAccessor(o, !s.kind.ClusterScoped, s.nameFn(), field.NewPath("metadata"))
+	if s.kind.Validate != nil {
+		errs = append(errs, s.kind.Validate(ctx, o)...)
+	}
+	return errs
+}
+
+func (s strategy[T]) WarningsOnCreate(ctx context.Context, obj runtime.Object) []string {
+	if s.kind.Warnings == nil {
+		return nil
+	}
+	var none T
+	return s.kind.Warnings(ctx, obj.(T), none)
+}
+
+func (s strategy[T]) Canonicalize(obj runtime.Object) {
+	if s.kind.Canonicalize != nil {
+		s.kind.Canonicalize(obj.(T))
+	}
+}
+
+func (s strategy[T]) AllowCreateOnUpdate(context.Context) bool { return s.kind.AllowCreateOnUpdate }
+
+func (s strategy[T]) AllowUnconditionalUpdate(context.Context) bool {
+	return !s.kind.RefuseUnconditionalUpdate
+}
+
+func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
+	n, o := obj.(T), old.(T)
+	if s.kind.PrepareForUpdate != nil {
+		s.kind.PrepareForUpdate(ctx, n, o)
+	}
+	if s.kind.Spec != nil {
+		n.SetGeneration(o.GetGeneration())
+		if !equality.Semantic.DeepEqual(s.kind.Spec(n), s.kind.Spec(o)) {
+			n.SetGeneration(o.GetGeneration() + 1)
+		}
+	}
+}
+
+func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	n, o := obj.(T), old.(T)
+	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
+	if s.kind.Validate != nil && !s.kind.UpdateValidatesAlone {
+		errs = append(errs, s.kind.Validate(ctx, n)...)
+	}
+	if s.kind.ValidateUpdate != nil {
+		errs = append(errs, s.kind.ValidateUpdate(ctx, n, o)...)
+	}
+	return errs
+}
+
+func (s strategy[T]) WarningsOnUpdate(ctx context.Context, obj, old runtime.Object) []string {
+	if s.kind.Warnings == nil {
+		return nil
+	}
+	return s.kind.Warnings(ctx, obj.(T), old.(T))
+}
+
+// DefaultGarbageCollectionPolicy implements rest.GarbageCollectionDeleteStrategy.
+func (s strategy[T]) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
+	if s.kind.OrphanByDefault {
+		return rest.OrphanDependents
+	}
+	return rest.DeleteDependents
+}
+
+// GetResetFields tells server-side apply what a main-resource write never sets.
+func (s strategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	if s.kind.Status == nil {
+		return nil
+	}
+	return s.resetFields("status")
+}
+
+func (s strategy[T]) resetFields(paths ...string) map[fieldpath.APIVersion]*fieldpath.Set {
+	set := fieldpath.NewSet()
+	for _, p := range paths {
+		set.Insert(fieldpath.MakePathOrDie(p))
+	}
+	return map[fieldpath.APIVersion]*fieldpath.Set{fieldpath.APIVersion(s.kind.GVK.GroupVersion().String()): set}
+}
+
+// CheckGracefulDelete implements rest.RESTGracefulDeleteStrategy.
+func (s gracefulStrategy[T]) CheckGracefulDelete(ctx context.Context, obj runtime.Object, options *metav1.DeleteOptions) bool {
+	return s.kind.Grace(ctx, obj.(T), options)
+}
+
+// statusStrategy is the update strategy of /status.
+type statusStrategy[T Object] struct{ strategy[T] }
+
+func (s statusStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
+	n, o := obj.(T), old.(T)
+	if s.kind.Status.Prepare != nil {
+		s.kind.Status.Prepare(ctx, n, o)
+	}
+	n.SetGeneration(o.GetGeneration())
+}
+
+func (s statusStrategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	n, o := obj.(T), old.(T)
+	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
+	if s.kind.Status.Validate != nil {
+		errs = append(errs, s.kind.Status.Validate(ctx, n, o)...)
+	}
+	return errs
+}
+
+func (s statusStrategy[T]) AllowCreateOnUpdate(context.Context) bool { return false }
+
+func (s statusStrategy[T]) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
+}
+
+func (s statusStrategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	if len(s.kind.Status.ResetFields) > 0 {
+		return s.resetFields(s.kind.Status.ResetFields...)
+	}
+	return s.resetFields("spec")
+}
