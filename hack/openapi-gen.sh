@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Generates apis/openapi from the k8s.io/api types. Run through `make generate`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+go tool openapi-gen \
+  --output-dir apis/openapi --output-pkg proa/apis/openapi --output-file zz_generated.openapi.go \
+  --output-model-name-file "" --go-header-file hack/boilerplate.go.txt --report-filename /dev/null \
+  k8s.io/api/admissionregistration/v1 k8s.io/api/apps/v1 k8s.io/api/authentication/v1 k8s.io/api/authorization/v1 \
+  k8s.io/api/autoscaling/v1 k8s.io/api/autoscaling/v2 k8s.io/api/batch/v1 k8s.io/api/certificates/v1 \
+  k8s.io/api/coordination/v1 k8s.io/api/core/v1 k8s.io/api/discovery/v1 k8s.io/api/events/v1 k8s.io/api/flowcontrol/v1 \
+  k8s.io/api/networking/v1 k8s.io/api/node/v1 k8s.io/api/policy/v1 k8s.io/api/rbac/v1 k8s.io/api/resource/v1 \
+  k8s.io/api/scheduling/v1 k8s.io/api/storage/v1 \
+  k8s.io/apimachinery/pkg/apis/meta/v1 k8s.io/apimachinery/pkg/runtime k8s.io/apimachinery/pkg/version \
+  k8s.io/apimachinery/pkg/util/intstr k8s.io/apimachinery/pkg/api/resource
