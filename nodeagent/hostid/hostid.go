@@ -39,6 +39,9 @@ type Names struct {
 	CgroupParent string
 	// RunDir is a short directory on a tmpfs for sockets and runtime state.
 	RunDir string
+	// CNINetwork is the name of the pod network in the CNI configuration. The
+	// CNI library caches results under /var/lib/cni by this name.
+	CNINetwork string
 	// LinkPrefix starts the name of every further link (vxlan, veth) that a
 	// component names itself; at most 5 bytes may follow.
 	LinkPrefix string
@@ -52,6 +55,7 @@ func (id ID) Names() Names {
 		Table:        "proa-" + s,
 		CgroupParent: "/proa-" + s,
 		RunDir:       "/run/proa-" + s,
+		CNINetwork:   "proa-" + s,
 		LinkPrefix:   "pr" + s,
 	}
 }

@@ -56,7 +56,7 @@ func TestNames(t *testing.T) {
 	n := ID("0a1b2c3d").Names()
 	want := Names{
 		Bridge: "pr0a1b2c3d", Table: "proa-0a1b2c3d", CgroupParent: "/proa-0a1b2c3d",
-		RunDir: "/run/proa-0a1b2c3d", LinkPrefix: "pr0a1b2c3d",
+		RunDir: "/run/proa-0a1b2c3d", CNINetwork: "proa-0a1b2c3d", LinkPrefix: "pr0a1b2c3d",
 	}
 	if n != want {
 		t.Errorf("got %+v, want %+v", n, want)
