@@ -192,3 +192,18 @@ type otherResource struct {
 func (o otherResource) GetRESTOptions(_ schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
 	return o.RESTOptionsGetter.GetRESTOptions(o.resource, example)
 }
+
+// Stored is what tests may ask of a Kind: its strategies and table without any storage.
+type Stored interface {
+	Any
+	Strategy(typer runtime.ObjectTyper) rest.RESTCreateUpdateStrategy
+	Table() rest.TableConvertor
+}
+
+// Strategy implements Stored.
+func (k *Kind[T]) Strategy(typer runtime.ObjectTyper) rest.RESTCreateUpdateStrategy {
+	return newStrategy(k, typer)
+}
+
+// Table implements Stored.
+func (k *Kind[T]) Table() rest.TableConvertor { return newTable(k) }

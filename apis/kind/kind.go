@@ -131,6 +131,9 @@ type REST struct {
 	categories []string
 }
 
+// Main returns the storage itself; kinds that embed REST pass it on.
+func (r *REST) Main() *REST { return r }
+
 // ShortNames implements rest.ShortNamesProvider.
 func (r *REST) ShortNames() []string { return r.shortNames }
 

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/admission"
+	admissionmetrics "k8s.io/apiserver/pkg/admission/metrics"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/options"
+	utilcompatibility "k8s.io/apiserver/pkg/util/compatibility"
+	netutils "k8s.io/utils/net"
+)
+
+// maxInFlight and maxMutatingInFlight bound the requests served at once; more
+// get 429. They are upstream's defaults for large clusters.
+const (
+	maxInFlight         = 800
+	maxMutatingInFlight = 400
+)
+
+// genericConfig is the configuration that the three servers of the chain share.
+func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFactory, transport *inMemory) (*genericapiserver.Config, error) {
+	c := genericapiserver.NewConfig(codecs)
+	c.EffectiveVersion = utilcompatibility.DefaultBuildEffectiveVersion()
+	c.MaxRequestsInFlight, c.MaxMutatingRequestsInFlight = maxInFlight, maxMutatingInFlight
+	c.RequestTimeout = time.Minute
+	c.EnableProfiling = true
+
+	serving := options.NewSecureServingOptions()
+	serving.BindAddress, serving.BindPort, serving.Listener = o.BindAddress, o.Port, o.Listener
+	serving.ServerCert.CertKey.CertFile, serving.ServerCert.CertKey.KeyFile = o.TLSCertFile, o.TLSKeyFile
+	serving.HTTP2MaxStreamsPerConnection = 1000
+	if err := serving.ApplyTo(&c.SecureServing); err != nil {
+		return nil, fmt.Errorf("API server address %s:%d: %w", o.BindAddress, o.Port, err)
+	}
+	if o.ClientCAFile != "" {
+		ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", o.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("client CA %s: %w", o.ClientCAFile, err)
+		}
+		c.SecureServing.ClientCA = ca
+	}
+	if o.RequestHeaderCAFile != "" {
+		ca, err := dynamiccertificates.NewDynamicCAContentFromFile("request-header-ca", o.RequestHeaderCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("request header CA %s: %w", o.RequestHeaderCAFile, err)
+		}
+		c.SecureServing.ClientCA = dynamiccertificates.NewUnionCAContentProvider(c.SecureServing.ClientCA, ca)
+	}
+	c.PublicAddress = o.AdvertiseAddress
+	c.ExternalAddress = fmt.Sprintf("%s:%d", netutils.ParseIPSloppy(o.AdvertiseAddress.String()), serving.BindPort)
+	c.LoopbackClientConfig = transport.config(uuid.NewString())
+
+	external := runtime.NewScheme()
+	for _, g := range groups() {
+		if err := g.add(external); err != nil {
+			return nil, err
+		}
+	}
+	setOpenAPI(c, openapinamer.NewDefinitionNamer(external, extensionsScheme(), aggregatorScheme()))
+
+	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
+		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
+	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
+	return c, nil
+}
+
+// applySecurity puts authentication, authorization and admission into the config.
+func applySecurity(c *genericapiserver.Config, s *Security) {
+	c.Authentication.Authenticator = s.Authenticator
+	c.Authentication.APIAudiences = s.Audiences
+	c.Authorization.Authorizer = s.Authorizer
+	c.RuleResolver = s.RuleResolver
+	var chain []admission.Interface
+	for _, a := range s.Admission {
+		chain = append(chain, admissionmetrics.WithControllerMetrics(a.Plugin, a.Name))
+	}
+	c.AdmissionControl = admissionmetrics.WithStepMetrics(admission.NewChainHandler(chain...))
+}
+
+// installHandlers adds documents outside the API groups.
+func installHandlers(s *genericapiserver.GenericAPIServer, handlers map[string]http.Handler) {
+	for path, h := range handlers {
+		s.Handler.NonGoRestfulMux.Handle(path, h)
+	}
+}

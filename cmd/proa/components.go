@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"proa/apis"
+	"proa/apis/server"
+	"proa/apis/server/identity"
+	"proa/apis/store"
+	"proa/nodeagent/hostid"
+)
+
+// cluster is one `proa server`: its configuration and what its steps have made so far.
+type cluster struct {
+	config   *config
+	clock    clock.WithTicker
+	out      io.Writer
+	names    hostid.Names
+	identity *identity.Identity
+	store    *store.Etcd
+	api      *server.Server
+}
+
+// steps is the ordered list of components.
+func (c *cluster) steps() []Step {
+	return []Step{
+		{Name: "certificates", Start: c.startIdentity},
+		{Name: "etcd", Start: c.startStore},
+		{Name: "apiserver", Start: c.startAPIServer},
+	}
+}
+
+func (c *cluster) startIdentity(context.Context) (Component, error) {
+	id, err := hostid.Load(c.config.dataDir)
+	if err != nil {
+		return nil, err
+	}
+	c.names = id.Names()
+	services, err := prefixes(c.config.serviceCIDR)
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	c.identity, err = identity.Ensure(c.config.dataDir, identity.Options{
+		Clock: c.clock, Hostname: host, ServiceCIDRs: services, ClusterDomain: c.config.clusterDomain,
+		Addresses: addresses(c.config.bindAddress, c.config.advertiseAddress),
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.identity.WriteAdminKubeconfig(c.url())
+	return nil, err
+}
+
+func (c *cluster) startStore(context.Context) (Component, error) {
+	if len(c.config.etcdServers) > 0 {
+		return nil, nil
+	}
+	id := c.identity
+	c.store = store.New(store.Options{
+		Dir: c.config.dataDir + "/etcd", ClientPort: c.config.etcdPort, PeerPort: c.config.etcdPeerPort,
+		CAFile:     id.EtcdCA.CertFile,
+		ServerCert: id.EtcdServer.CertFile, ServerKey: id.EtcdServer.KeyFile,
+		PeerCert: id.EtcdPeer.CertFile, PeerKey: id.EtcdPeer.KeyFile,
+	})
+	return c.store, nil
+}
+
+func (c *cluster) etcd() server.Etcd {
+	if c.store == nil {
+		return server.Etcd{Servers: c.config.etcdServers, CAFile: c.config.etcdCA, CertFile: c.config.etcdCert, KeyFile: c.config.etcdKey}
+	}
+	id := c.identity
+	return server.Etcd{Servers: []string{c.store.Endpoint()}, CAFile: id.EtcdCA.CertFile,
+		CertFile: id.APIServerEtcdClient.CertFile, KeyFile: id.APIServerEtcdClient.KeyFile}
+}
+
+func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
+	services, err := prefixes(c.config.serviceCIDR)
+	if err != nil {
+		return nil, err
+	}
+	nodePorts, err := utilnet.ParsePortRange(c.config.nodePortRange)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--service-node-port-range: %w", err)}
+	}
+	id := c.identity
+	c.api, err = server.New(ctx, server.Options{
+		Kinds:       apis.Kinds(),
+		Conversions: apis.Conversions(),
+		BindAddress: net.ParseIP(c.config.bindAddress), Port: c.config.securePort,
+		AdvertiseAddress: net.ParseIP(c.config.advertiseAddress),
+		TLSCertFile:      id.APIServer.CertFile, TLSKeyFile: id.APIServer.KeyFile,
+		ClientCAFile:        id.ClusterCA.CertFile,
+		RequestHeaderCAFile: id.FrontProxyCA.CertFile,
+		ProxyClientCert:     id.FrontProxyClient.CertFile, ProxyClientKey: id.FrontProxyClient.KeyFile,
+		KubeletClientCert: id.APIServerKubeletClient.CertFile, KubeletClientKey: id.APIServerKubeletClient.KeyFile,
+		Etcd:         c.etcd(),
+		ServiceCIDRs: services, NodePorts: *nodePorts, EventTTL: time.Hour,
+		Security:   c.security,
+		LocalUsers: localUsers(c.config.nodeName),
+		Clock:      c.clock,
+	})
+	return c.api, err
+}
+
+// localUsers are the identities of the components in this process.
+func localUsers(node string) []user.Info {
+	return []user.Info{
+		&user.DefaultInfo{Name: user.KubeControllerManager},
+		&user.DefaultInfo{Name: user.KubeScheduler},
+		&user.DefaultInfo{Name: user.KubeProxy},
+		&user.DefaultInfo{Name: nodeUser(node), Groups: []string{user.NodesGroup}},
+	}
+}
+
+func nodeUser(name string) string { return "system:node:" + name }
+
+// client is a configuration for a component in this process.
+func (c *cluster) client(userName string) *rest.Config { return c.api.LocalConfig(userName) }
+
+func (c *cluster) url() string {
+	host := c.config.advertiseAddress
+	return fmt.Sprintf("https://%s", net.JoinHostPort(host, fmt.Sprint(c.config.securePort)))
+}
+
+func addresses(given ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range given {
+		if a, err := netip.ParseAddr(s); err == nil && !a.IsUnspecified() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// kubectlHint is the shortest kubectl there is here.
+func kubectlHint() string {
+	if _, err := exec.LookPath("kubectl"); err == nil {
+		return "kubectl"
+	}
+	return os.Args[0] + " kubectl"
+}

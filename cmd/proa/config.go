@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// config is what the flags of `proa server` say.
+type config struct {
+	dataDir          string
+	bindAddress      string
+	advertiseAddress string
+	securePort       int
+	etcdPort         int
+	etcdPeerPort     int
+	etcdServers      []string
+	etcdCA           string
+	etcdCert         string
+	etcdKey          string
+	noNode           bool
+	nodeName         string
+	kubeletPort      int
+	simulatedNodes   int
+	simulatedLatency time.Duration
+	clusterCIDR      string
+	serviceCIDR      string
+	nodePortRange    string
+	clusterDomain    string
+	token            string
+	podLogsDir       string
+	skipCheck        bool
+}
+
+func (c *config) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.dataDir, "data-dir", defaultDataDir(), "where everything of this cluster is kept")
+	f.StringVar(&c.bindAddress, "bind-address", "0.0.0.0", "address the API is served on")
+	f.StringVar(&c.advertiseAddress, "advertise-address", "", "address other machines and pods reach this API at; default: of the default route")
+	f.IntVar(&c.securePort, "secure-port", 6443, "port of the API")
+	f.IntVar(&c.etcdPort, "etcd-port", 2379, "loopback port of the embedded etcd")
+	f.IntVar(&c.etcdPeerPort, "etcd-peer-port", 2380, "loopback port of the embedded etcd for peers")
+	f.StringSliceVar(&c.etcdServers, "etcd-servers", nil, "URLs of an external etcd to use instead of the embedded one")
+	f.StringVar(&c.etcdCA, "etcd-cafile", "", "CA of the external etcd")
+	f.StringVar(&c.etcdCert, "etcd-certfile", "", "client certificate for the external etcd")
+	f.StringVar(&c.etcdKey, "etcd-keyfile", "", "key of the client certificate for the external etcd")
+	f.BoolVar(&c.noNode, "no-node", false, "run the control plane only")
+	f.StringVar(&c.nodeName, "node-name", "", "name of this machine's node; default: the host name")
+	f.IntVar(&c.kubeletPort, "kubelet-port", 10250, "port of the node agent")
+	f.IntVar(&c.simulatedNodes, "simulated-nodes", 0, "number of nodes whose pods run without containers")
+	f.DurationVar(&c.simulatedLatency, "simulated-latency", 0, "how long a simulated pod takes to run")
+	f.StringVar(&c.clusterCIDR, "cluster-cidr", "10.244.0.0/16", "addresses of pods")
+	f.StringVar(&c.serviceCIDR, "service-cidr", "10.96.0.0/16", "addresses of services")
+	f.StringVar(&c.nodePortRange, "service-node-port-range", "30000-32767", "ports of NodePort services")
+	f.StringVar(&c.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
+	f.StringVar(&c.token, "token", "", "bootstrap token (id.secret) with which nodes join; default: made at the first start")
+	f.StringVar(&c.podLogsDir, "pod-logs-dir", "/var/log/pods", "where container logs are kept")
+	f.BoolVar(&c.skipCheck, "skip-check", false, "start even if the preflight check finds lacks")
+}
+
+// complete fills in what depends on the machine, and refuses what cannot be meant.
+func (c *config) complete() error {
+	if c.nodeName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("host name: %w; give --node-name", err)
+		}
+		c.nodeName = strings.ToLower(name)
+	}
+	if net.ParseIP(c.bindAddress) == nil {
+		return usageError{fmt.Errorf("--bind-address %q: must be an IP address", c.bindAddress)}
+	}
+	if c.advertiseAddress == "" {
+		c.advertiseAddress = hostAddress(c.bindAddress)
+	}
+	if net.ParseIP(c.advertiseAddress) == nil {
+		return usageError{fmt.Errorf("--advertise-address %q: must be an IP address", c.advertiseAddress)}
+	}
+	for flag, value := range map[string]string{"--cluster-cidr": c.clusterCIDR, "--service-cidr": c.serviceCIDR} {
+		if _, err := prefixes(value); err != nil {
+			return usageError{fmt.Errorf("%s: %w", flag, err)}
+		}
+	}
+	if os.Geteuid() != 0 {
+		c.noNode = true
+	}
+	return nil
+}
+
+// prefixes parses a comma-separated list of CIDRs.
+func prefixes(s string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, part := range strings.Split(s, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(part))
+		if err != nil {
+			return nil, fmt.Errorf("%q: must be an address range such as 10.96.0.0/16", part)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// hostAddress is this machine's address on the way to others: the bound one, or
+// the source address of the default route, or loopback.
+func hostAddress(bind string) string {
+	if ip := net.ParseIP(bind); ip != nil && !ip.IsUnspecified() {
+		return bind
+	}
+	// Connecting UDP sends nothing; it only asks the kernel for a source address.
+	if conn, err := net.Dial("udp", "192.0.2.1:9"); err == nil {
+		defer conn.Close()
+		if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+			return a.IP.String()
+		}
+	}
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}

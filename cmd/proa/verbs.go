@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// verbs is the command line, one file each.
+func verbs() []*cobra.Command {
+	return []*cobra.Command{
+		serverCommand(),
+		kubectlCommand(),
+		versionCommand(),
+	}
+}
