@@ -1,0 +1,8 @@
+// Package check is the preflight: what this host lacks to run proa, each lack
+// with its mend. Gather asks the host; Judge, which does no I/O, draws the
+// conclusions, so that every judgement has a table test.
+//
+// Gather tries things for real rather than look for names: it makes links and
+// loads an nftables rule set in a network namespace that vanishes with the try,
+// and mounts an overlay. Nothing stays on the host.
+package check
