@@ -13,10 +13,17 @@ import (
 	"k8s.io/utils/clock"
 )
 
+// Runtime is what a GC asks of the container runtime.
+type Runtime interface {
+	ListContainers(ctx context.Context, filter *runtimeapi.ContainerFilter) ([]*runtimeapi.Container, error)
+	ListImages(ctx context.Context) ([]*runtimeapi.Image, error)
+	RemoveImage(ctx context.Context, image *runtimeapi.ImageSpec) error
+	ImageFsInfo(ctx context.Context) (*runtimeapi.ImageFsInfoResponse, error)
+}
+
 // GCOptions are what a GC needs. Fields without "Required" have defaults.
 type GCOptions struct {
-	Runtime runtimeapi.RuntimeServiceClient // Required.
-	Images  runtimeapi.ImageServiceClient   // Required.
+	Runtime Runtime // Required.
 	// HighPercent of the image disk in use starts removing, LowPercent ends
 	// it; 85 and 80.
 	HighPercent, LowPercent int
@@ -99,7 +106,7 @@ func (g *GC) Collect(ctx context.Context) error {
 	if err := g.look(ctx); err != nil {
 		return err
 	}
-	info, err := g.o.Images.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
+	info, err := g.o.Runtime.ImageFsInfo(ctx)
 	if err != nil {
 		return fmt.Errorf("failed to get image stats: %w", err)
 	}
@@ -123,7 +130,7 @@ func (g *GC) Collect(ctx context.Context) error {
 		if freed >= need {
 			break
 		}
-		if _, err := g.o.Images.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: r.image.Id}}); err != nil {
+		if err := g.o.Runtime.RemoveImage(ctx, &runtimeapi.ImageSpec{Image: r.image.Id}); err != nil {
 			errs = append(errs, fmt.Errorf("removing image %s: %w", r.image.Id, err))
 			continue
 		}
@@ -139,15 +146,15 @@ func (g *GC) Collect(ctx context.Context) error {
 
 // look brings what is known of the images up to date.
 func (g *GC) look(ctx context.Context) error {
-	images, err := g.o.Images.ListImages(ctx, &runtimeapi.ListImagesRequest{})
+	images, err := g.o.Runtime.ListImages(ctx)
 	if err != nil {
 		return fmt.Errorf("listing images: %w", err)
 	}
-	containers, err := g.o.Runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	containers, err := g.o.Runtime.ListContainers(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("listing containers: %w", err)
 	}
-	g.known = observe(g.known, images.Images, containers.Containers, g.o.Clock.Now())
+	g.known = observe(g.known, images, containers, g.o.Clock.Now())
 	return nil
 }
 

@@ -3,13 +3,13 @@ package image
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -124,32 +124,58 @@ func TestAuthForOrderAndErrors(t *testing.T) {
 
 // runtime answers as a CRI runtime with these images and containers.
 type runtime struct {
-	runtimeapi.RuntimeServiceClient
-	runtimeapi.ImageServiceClient
 	images     []*runtimeapi.Image
 	containers []*runtimeapi.Container
 	removed    []string
 	stuck      string
 }
 
-func (r *runtime) ListImages(context.Context, *runtimeapi.ListImagesRequest, ...grpc.CallOption) (*runtimeapi.ListImagesResponse, error) {
-	return &runtimeapi.ListImagesResponse{Images: r.images}, nil
+func (r *runtime) ListImages(context.Context) ([]*runtimeapi.Image, error) { return r.images, nil }
+
+func (r *runtime) ListContainers(context.Context, *runtimeapi.ContainerFilter) ([]*runtimeapi.Container, error) {
+	return r.containers, nil
 }
 
-func (r *runtime) ListContainers(context.Context, *runtimeapi.ListContainersRequest, ...grpc.CallOption) (*runtimeapi.ListContainersResponse, error) {
-	return &runtimeapi.ListContainersResponse{Containers: r.containers}, nil
-}
-
-func (r *runtime) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest, ...grpc.CallOption) (*runtimeapi.ImageFsInfoResponse, error) {
+func (r *runtime) ImageFsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
 	return &runtimeapi.ImageFsInfoResponse{ImageFilesystems: []*runtimeapi.FilesystemUsage{{FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/images"}}}}, nil
 }
 
-func (r *runtime) RemoveImage(_ context.Context, in *runtimeapi.RemoveImageRequest, _ ...grpc.CallOption) (*runtimeapi.RemoveImageResponse, error) {
-	if in.Image.Image == r.stuck {
-		return nil, fmt.Errorf("in use")
+func (r *runtime) RemoveImage(_ context.Context, image *runtimeapi.ImageSpec) error {
+	if image.Image == r.stuck {
+		return errors.New("in use")
 	}
-	r.removed = append(r.removed, in.Image.Image)
-	return &runtimeapi.RemoveImageResponse{}, nil
+	r.removed = append(r.removed, image.Image)
+	return nil
+}
+
+// secrets is a Source of secrets only.
+type secrets map[string]*v1.Secret
+
+func (secrets) ConfigMap(context.Context, string, string) (*v1.ConfigMap, error) {
+	return nil, errors.New("no config maps here")
+}
+
+func (s secrets) Secret(_ context.Context, ns, name string) (*v1.Secret, error) {
+	if found, ok := s[ns+"/"+name]; ok {
+		return found, nil
+	}
+	return nil, errors.New("not found")
+}
+
+func TestPullSecrets(t *testing.T) {
+	var messages []string
+	p := PullSecrets{
+		Objects:   secrets{"ns/a": configJSON("a", "r.example.com", "me")},
+		OnMissing: func(_ *v1.Pod, message string) { messages = append(messages, message) },
+	}
+	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns"}, Spec: v1.PodSpec{ImagePullSecrets: []v1.LocalObjectReference{{Name: "gone"}, {Name: "a"}, {}, {Name: "lost"}}}}
+	got, err := p.Credentials(t.Context(), pod, "r.example.com/app")
+	if err != nil || len(got) != 1 || got[0].Username != "me" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if diff := cmp.Diff([]string{"Unable to retrieve some image pull secrets (gone, lost); attempting to pull the image may not succeed."}, messages); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestGC(t *testing.T) {
@@ -164,7 +190,7 @@ func TestGC(t *testing.T) {
 	available := uint64(16)
 	var failures []string
 	gc := NewGC(GCOptions{
-		Runtime: rt, Images: rt, Clock: clock,
+		Runtime: rt, Clock: clock,
 		Disk: func(path string) (uint64, uint64, error) {
 			if path != "/images" {
 				return 0, 0, fmt.Errorf("asked for %s", path)
@@ -199,7 +225,7 @@ func TestGC(t *testing.T) {
 	failures = nil
 	rt.stuck = "small"
 	rt.removed = nil
-	gc = NewGC(GCOptions{Runtime: rt, Images: rt, Clock: clock, MinAge: time.Nanosecond, Disk: gc.o.Disk})
+	gc = NewGC(GCOptions{Runtime: rt, Clock: clock, MinAge: time.Nanosecond, Disk: gc.o.Disk})
 	if err := gc.look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
