@@ -89,7 +89,7 @@ func Read(dataDir string) (ID, error) {
 	}
 	id, err := Parse(strings.TrimSpace(string(b)))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w; restore it, or remove this data directory with `proa reset`", path, err)
+		return "", fmt.Errorf("%s: %w; restore this file", path, err)
 	}
 	return id, nil
 }
