@@ -1,11 +1,20 @@
 package controllers
 
 import (
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"proa/controllers/apps"
 	"proa/controllers/control"
 	"proa/controllers/core"
+	"proa/controllers/discovery"
+	"proa/controllers/garbagecollector"
 )
 
 // Entry is one controller of the list.
@@ -49,9 +58,35 @@ func All() []Entry {
 		{"replicaset-controller", append(in("apps", "replicasets"), v1("pods")...), apps.SetupReplicaSet},
 		{"deployment-controller", append(in("apps", "deployments", "replicasets"), v1("pods")...), apps.SetupDeployment},
 
+		{"endpointslice-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "pods", "nodes")...), discovery.SetupEndpointSlice},
+		{"endpoints-controller", v1("services", "pods", "endpoints"), core.SetupEndpoints},
+
+		{"garbage-collector-controller", nil, func(env *control.Env) error { return garbagecollector.Setup(env, cachedWhole()) }},
+
 		// Controllers of other folders: node lifecycle and node IPAM
 		// (controllers/node), pod garbage collection (controllers/podgc),
 		// certificate approving, signing and cleaning (controllers/certificates).
 		// ADD THEIR LINES HERE.
+	}
+}
+
+// cachedWhole are the kinds that some controller or the scheduler reads whole
+// from the shared cache. The garbage collector uses the same informers; of all
+// other kinds it keeps the metadata only.
+func cachedWhole() map[schema.GroupVersionResource]client.Object {
+	return map[schema.GroupVersionResource]client.Object{
+		v1("pods")[0]:                                              &corev1.Pod{},
+		v1("nodes")[0]:                                             &corev1.Node{},
+		v1("namespaces")[0]:                                        &corev1.Namespace{},
+		v1("services")[0]:                                          &corev1.Service{},
+		v1("endpoints")[0]:                                         &corev1.Endpoints{}, //nolint:staticcheck // still served
+		in("apps", "replicasets")[0]:                               &appsv1.ReplicaSet{},
+		in("apps", "deployments")[0]:                               &appsv1.Deployment{},
+		in("apps", "daemonsets")[0]:                                &appsv1.DaemonSet{},
+		in("apps", "controllerrevisions")[0]:                       &appsv1.ControllerRevision{},
+		in("batch", "jobs")[0]:                                     &batchv1.Job{},
+		in("discovery.k8s.io", "endpointslices")[0]:                &discoveryv1.EndpointSlice{},
+		in("coordination.k8s.io", "leases")[0]:                     &coordinationv1.Lease{},
+		in("certificates.k8s.io", "certificatesigningrequests")[0]: &certificatesv1.CertificateSigningRequest{},
 	}
 }

@@ -142,4 +142,3 @@ func SelectorMatches(selector *metav1.LabelSelector, l map[string]string) bool {
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	return err == nil && !s.Empty() && s.Matches(labels.Set(l))
 }
-

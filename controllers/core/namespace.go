@@ -285,4 +285,3 @@ func ignoreUnsupported(err error) error {
 	}
 	return err
 }
-

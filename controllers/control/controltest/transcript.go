@@ -69,7 +69,6 @@ func (r recorder) AnnotatedEventf(obj runtime.Object, _ map[string]string, kind,
 	r.Eventf(obj, kind, reason, format, args...)
 }
 
-
 func fields(obj any) map[string]any {
 	data, err := json.Marshal(obj)
 	if err != nil {

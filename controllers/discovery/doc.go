@@ -1,0 +1,3 @@
+// Package discovery holds the controllers of the discovery.k8s.io API group:
+// EndpointSlices from Services and Pods.
+package discovery
