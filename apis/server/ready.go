@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 )
@@ -19,6 +20,7 @@ func (s *Server) announce(ctx context.Context) {
 		}
 		req.Header.Set("Authorization", "Bearer "+s.loopback.BearerToken)
 		if resp, err := client.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				close(s.ready)

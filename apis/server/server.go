@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/google/uuid"
 	extensionsapi "k8s.io/apiextensions-apiserver/pkg/apiserver"
@@ -20,10 +21,14 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	aggregatorapi "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"proa/apis/kind"
 )
+
+// stepRetry is the pause before a failed start-up step is tried again.
+const stepRetry = 200 * time.Millisecond
 
 // Server is the API server as a component.
 type Server struct {
@@ -115,13 +120,29 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 	installHandlers(server, security.Handlers)
 	for _, step := range o.PostStart {
 		err := server.AddPostStartHook(step.Name, func(ctx genericapiserver.PostStartHookContext) error {
-			return step.Run(ctx, s.loopback)
+			return s.runStep(ctx, step)
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	return server, nil
+}
+
+// runStep runs a step until it succeeds: /readyz tells meanwhile that it has
+// not, and a passing fault (a store election) does not end the process.
+func (s *Server) runStep(ctx context.Context, step PostStart) error {
+	for {
+		err := step.Run(ctx, s.loopback)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		klog.FromContext(ctx).Error(err, "Start-up step failed, trying again", "step", step.Name)
+		select {
+		case <-ctx.Done():
+		case <-time.After(stepRetry):
+		}
+	}
 }
 
 func (s *Server) endpointSlices() utilproxy.EndpointSliceGetter {

@@ -28,6 +28,8 @@ type Options struct {
 	// CAFile verifies clients and peers; the pairs are this member's.
 	CAFile                                             string
 	ServerCert, ServerKey, PeerCert, PeerKey, MemberID string
+	// LogFile takes the member's own log; standard error when empty.
+	LogFile string
 }
 
 // Etcd is the embedded member as a component.
@@ -101,7 +103,10 @@ func (e *Etcd) config() *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: e.o.ServerCert, KeyFile: e.o.ServerKey, TrustedCAFile: e.o.CAFile, ClientCertAuth: true}
 	c.PeerTLSInfo = transport.TLSInfo{CertFile: e.o.PeerCert, KeyFile: e.o.PeerKey, TrustedCAFile: e.o.CAFile, ClientCertAuth: true}
-	c.LogLevel = "error"
+	c.LogLevel = "warn"
+	if e.o.LogFile != "" {
+		c.LogOutputs = []string{e.o.LogFile}
+	}
 	// One voter elects itself: no reason to wait a second for rivals.
 	c.TickMs, c.ElectionMs = 10, 100
 	c.QuotaBackendBytes = 8 << 30

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -19,18 +20,22 @@ import (
 	"proa/apis/server"
 	"proa/apis/server/identity"
 	"proa/apis/store"
+	"proa/controllers"
+	"proa/controllers/scheduler"
 	"proa/nodeagent/hostid"
+	"proa/nodeagent/simulated"
 )
 
 // cluster is one `proa server`: its configuration and what its steps have made so far.
 type cluster struct {
 	config   *config
-	clock    clock.WithTicker
+	clock    clock.RealClock
 	out      io.Writer
-	names    hostid.Names
+	id       hostid.ID
 	identity *identity.Identity
 	store    *store.Etcd
 	api      *server.Server
+	control  *controllers.Controllers
 }
 
 // steps is the ordered list of components.
@@ -39,6 +44,9 @@ func (c *cluster) steps() []Step {
 		{Name: "certificates", Start: c.startIdentity},
 		{Name: "etcd", Start: c.startStore},
 		{Name: "apiserver", Start: c.startAPIServer},
+		{Name: "controllers", Start: c.startControllers},
+		{Name: "scheduler", Start: c.startScheduler},
+		{Name: "simulated-nodes", Start: c.startSimulatedNodes},
 	}
 }
 
@@ -47,7 +55,7 @@ func (c *cluster) startIdentity(context.Context) (Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.names = id.Names()
+	c.id = id
 	services, err := prefixes(c.config.serviceCIDR)
 	if err != nil {
 		return nil, err
@@ -70,8 +78,8 @@ func (c *cluster) startStore(context.Context) (Component, error) {
 	}
 	id := c.identity
 	c.store = store.New(store.Options{
-		Dir: c.config.dataDir + "/etcd", ClientPort: c.config.etcdPort, PeerPort: c.config.etcdPeerPort,
-		CAFile:     id.EtcdCA.CertFile,
+		Dir: filepath.Join(c.config.dataDir, "etcd"), ClientPort: c.config.etcdPort, PeerPort: c.config.etcdPeerPort,
+		CAFile: id.EtcdCA.CertFile, LogFile: filepath.Join(c.config.dataDir, "logs", "etcd.log"),
 		ServerCert: id.EtcdServer.CertFile, ServerKey: id.EtcdServer.KeyFile,
 		PeerCert: id.EtcdPeer.CertFile, PeerKey: id.EtcdPeer.KeyFile,
 	})
@@ -110,10 +118,50 @@ func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
 		Etcd:         c.etcd(),
 		ServiceCIDRs: services, NodePorts: *nodePorts, EventTTL: time.Hour,
 		Security:   c.security,
+		PostStart:  c.postStart(services),
 		LocalUsers: localUsers(c.config.nodeName),
 		Clock:      c.clock,
 	})
 	return c.api, err
+}
+
+// postStart are the objects that a cluster has from the start.
+func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {
+	id := c.identity
+	return []server.PostStart{
+		{Name: "kubernetes-service", Run: server.KubernetesService{
+			ClusterIP: services[0].Addr().Next(), Address: net.ParseIP(c.config.advertiseAddress), Port: c.config.securePort,
+		}.Start},
+		{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
+			ClientCAFile: id.ClusterCA.CertFile, RequestHeaderCAFile: id.FrontProxyCA.CertFile,
+			AllowedNames: []string{id.FrontProxyClient.Cert.Subject.CommonName},
+		}.Start},
+	}
+}
+
+func (c *cluster) startControllers(context.Context) (Component, error) {
+	var err error
+	c.control, err = controllers.New(controllers.Options{
+		Config: c.client(user.KubeControllerManager), Clock: c.clock,
+		ClusterCIDR: c.config.clusterCIDR, ServiceCIDR: c.config.serviceCIDR, AllocateNodeCIDRs: true,
+		RootCA:          c.identity.ClusterCA.CertPEM,
+		SigningCertFile: c.identity.ClusterCA.CertFile, SigningKeyFile: c.identity.ClusterCA.KeyFile,
+	})
+	return c.control, err
+}
+
+func (c *cluster) startScheduler(context.Context) (Component, error) {
+	return scheduler.New(scheduler.Options{Config: c.client(user.KubeScheduler), Cache: c.control.Cache(), Clock: c.clock})
+}
+
+func (c *cluster) startSimulatedNodes(context.Context) (Component, error) {
+	if c.config.simulatedNodes == 0 {
+		return nil, nil
+	}
+	return simulated.New(simulated.Options{
+		Config: c.client(""), Count: c.config.simulatedNodes, Latency: c.config.simulatedLatency,
+		Cache: c.control.Cache(), Clock: c.clock,
+	})
 }
 
 // localUsers are the identities of the components in this process.

@@ -10,6 +10,7 @@ import (
 
 func serverCommand() *cobra.Command {
 	cfg := &config{}
+	logs := logOptions{}
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run a cluster: API server, etcd, controllers, scheduler and this machine as a node",
@@ -20,6 +21,14 @@ func serverCommand() *cobra.Command {
 				return err
 			}
 			out := c.OutOrStdout()
+			if err := logs.start(cfg.dataDir); err != nil {
+				return err
+			}
+			if !cfg.skipCheck {
+				if err := require(c.Context(), out, cfg.preflight()); err != nil {
+					return err
+				}
+			}
 			cl := &cluster{config: cfg, clock: clock.RealClock{}, out: out}
 			runner := Runner{Report: reportTo(out), Now: time.Now}
 			return runner.Run(c.Context(), cl.steps(), func() {
@@ -29,5 +38,6 @@ func serverCommand() *cobra.Command {
 		},
 	}
 	cfg.flags(c.Flags())
+	logs.flags(c.Flags())
 	return c
 }

@@ -7,6 +7,8 @@ func verbs() []*cobra.Command {
 	return []*cobra.Command{
 		serverCommand(),
 		kubectlCommand(),
+		checkCommand(),
+		resetCommand(),
 		versionCommand(),
 	}
 }
