@@ -1,12 +1,125 @@
-# Everything a person types here starts with `make run`, `make test` or
-# `make help`. Outputs go to bin/ and nodeagent/runtime/bundle/, both ignored
-# by git. The Go build cache is never cleaned.
+# `make run` starts a cluster, `make test` proves it, `make help` lists the rest.
+# Outputs go to bin/ and nodeagent/runtime/bundle/, both ignored by git. The Go
+# build cache is never cleaned.
 
 GO       ?= go
 # Flags for every compilation, e.g. GO_FLAGS="-p 2" to share the machine.
 GO_FLAGS ?=
+# Where `make run` keeps the cluster, and further flags for `proa server`.
+DATA_DIR ?= /var/lib/proa
+ARGS     ?=
+
 BUNDLE_OUT := bin/bundle
 BUNDLE     := nodeagent/runtime/bundle/bundle.tar.zst
+IMAGES     := webapp toolbox
+
+# The Kubernetes version that proa implements, and the commit it is built from.
+KUBE_VERSION := 1.37.2
+COMMIT       := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+TREE_STATE   := $(shell test -z "$$(git status --porcelain 2>/dev/null)" && echo clean || echo dirty)
+COMMIT_DATE  := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo 1970-01-01T00:00:00Z)
+SHORT_COMMIT := $(shell echo $(COMMIT) | cut -c1-10)
+stamp         = -X k8s.io/component-base/version.$(1)=$(2) -X k8s.io/client-go/pkg/version.$(1)=$(2)
+STAMPS       := $(call stamp,gitVersion,v$(KUBE_VERSION)+proa.$(SHORT_COMMIT)) \
+	$(call stamp,gitMajor,$(word 1,$(subst ., ,$(KUBE_VERSION)))) \
+	$(call stamp,gitMinor,$(word 2,$(subst ., ,$(KUBE_VERSION)))) \
+	$(call stamp,gitCommit,$(COMMIT)) $(call stamp,gitTreeState,$(TREE_STATE)) $(call stamp,buildDate,$(COMMIT_DATE))
+
+.DEFAULT_GOAL := help
+.PHONY: help run build bundle images deps test-deps test unit e2e bench verify fmt vet lint generate tools upstream clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
+
+run: build images ## Build, and start a cluster on this machine (as root)
+	@test "$$(id -u)" = 0 || { echo "proa runs containers: start it as root, e.g. sudo -E make run"; exit 1; }
+	@mkdir -p $(DATA_DIR)/images && cp -u $(IMAGES:%=bin/images/%.tar) $(DATA_DIR)/images/
+	@bin/proa server --data-dir $(DATA_DIR) $(ARGS)
+
+build: deps bundle ## Build bin/proa with the container runtime in it
+	@echo "  build  bin/proa"
+	@$(GO) build $(GO_FLAGS) -tags bundle -trimpath -ldflags "-s -w $(STAMPS)" -o bin/proa ./cmd/proa
+
+deps: ## Install what the build and the node need beyond Go
+	@hack/deps.sh build
+
+# --- tests ---------------------------------------------------------------------
+test: vet unit e2e ## Everything: vet, unit tests, end-to-end tests
+
+vet:
+	@echo "  vet    ./..."
+	@$(GO) vet $(GO_FLAGS) ./...
+
+unit: ## Unit tests of all packages (no root, no bundle)
+	@echo "  test   ./..."
+	@$(GO) test $(GO_FLAGS) ./...
+
+# End-to-end modules; each is a folder of test/ with a go.mod of its own.
+E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod))
+E2EARGS ?= -timeout 60m
+e2e: test-deps build images tools ## End-to-end tests through the real binary (as root)
+	@test "$$(id -u)" = 0 || { echo "the end-to-end tests run containers: start them as root"; exit 1; }
+	@for module in $(E2E); do \
+		echo "  test   test/$$module"; \
+		PROA_BIN=$(CURDIR)/bin $(GO) -C test/$$module test $(GO_FLAGS) $(E2EARGS) -count=1 ./... || exit 1; \
+	done
+
+bench: test-deps build images tools ## Print the performance table
+	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/bench run $(GO_FLAGS) . $(ARGS)
+
+test-deps:
+	@hack/deps.sh test
+
+# --- other people's programs that the tests run -----------------------------------
+TOOLS := kubectl helm3 helm4 etcd
+tools: $(TOOLS:%=bin/tools/%) ## Build the programs the tests run: kubectl, Helm, etcd
+
+# Upstream's counterparts, for comparison only; the first takes eight minutes.
+UPSTREAM := kube-apiserver kube-controller-manager kube-scheduler kubelet
+upstream: $(UPSTREAM:%=bin/tools/%) ## Build upstream's programs for comparisons
+
+kubernetes-version = $(shell $(GO) -C test/tools/kubernetes list -m -f '{{.Version}}' k8s.io/kubernetes)
+bin/tools/kubectl $(UPSTREAM:%=bin/tools/%): bin/tools/%: test/tools/kubernetes/go.mod
+	@echo "  build  $* (upstream)"
+	@CGO_ENABLED=0 $(GO) -C test/tools/kubernetes build $(GO_FLAGS) -trimpath \
+		-ldflags "-s -w $(call stamp,gitVersion,$(kubernetes-version)) $(call stamp,gitMajor,1) $(call stamp,gitMinor,36)" \
+		-o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*
+
+bin/tools/helm3: test/tools/helm3/go.mod
+	@echo "  build  helm 3"
+	@CGO_ENABLED=0 $(GO) -C test/tools/helm3 build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm
+
+bin/tools/helm4: test/tools/helm4/go.mod
+	@echo "  build  helm 4"
+	@CGO_ENABLED=0 $(GO) -C test/tools/helm4 build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+bin/tools/etcd: go.mod
+	@echo "  build  etcd"
+	@CGO_ENABLED=0 $(GO) build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $@ go.etcd.io/etcd/server/v3
+
+bin/tools/golangci-lint: test/tools/lint/go.mod
+	@echo "  build  golangci-lint"
+	@$(GO) -C test/tools/lint build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# --- the tree itself ----------------------------------------------------------------
+verify: fmt vet lint ## Formatting, vet, import rules, generated code
+	@echo "  verify generated code"
+	@hack/verify-generated.sh
+
+fmt:
+	@echo "  gofmt"
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		test -z "$$unformatted" || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+
+lint: bin/tools/golangci-lint
+	@echo "  lint"
+	@bin/tools/golangci-lint run ./...
+
+generate: ## Generate code anew
+	@for script in hack/*-gen.sh; do echo "  run    $$script"; $$script || exit 1; done
+
+clean: ## Remove build outputs; never Go's cache, never a cluster
+	@rm -rf bin nodeagent/runtime/bundle
 
 # --- the bundled container runtime -------------------------------------------
 CONTAINERD_TAGS := urfave_cli_no_docs,osusergo,netgo,static_build,no_btrfs,no_zfs,no_devmapper,no_tracing,no_systemd
@@ -16,6 +129,7 @@ cni-pkg/bridge     := github.com/containernetworking/plugins/plugins/main/bridge
 cni-pkg/host-local := github.com/containernetworking/plugins/plugins/ipam/host-local
 cni-pkg/portmap    := github.com/containernetworking/plugins/plugins/meta/portmap
 
+.DELETE_ON_ERROR:
 module-version = $(shell $(GO) -C bundle/$(1) list -m -f '{{.Version}}' $(2))
 
 $(BUNDLE_OUT)/bin/containerd: bundle/containerd/go.mod bundle/containerd/go.sum bundle/containerd/main.go
@@ -30,7 +144,7 @@ $(BUNDLE_OUT)/bin/containerd-shim-runc-v2: bundle/containerd/go.mod bundle/conta
 		-ldflags "-s -w -X github.com/containerd/containerd/v2/version.Version=$(call module-version,containerd,github.com/containerd/containerd/v2)" \
 		-o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
 
-$(BUNDLE_OUT)/bin/runc: bundle/runc/go.mod bundle/runc/go.sum
+$(BUNDLE_OUT)/bin/runc: bundle/runc/go.mod bundle/runc/go.sum | deps
 	@echo "  build  runc (static)"
 	@CGO_ENABLED=1 $(GO) -C bundle/runc build $(GO_FLAGS) -trimpath -tags $(RUNC_TAGS) \
 		-ldflags "-s -w -linkmode external -extldflags -static" \
@@ -45,7 +159,7 @@ $(CNI_PLUGINS:%=$(BUNDLE_OUT)/cni/%): $(BUNDLE_OUT)/cni/%: bundle/cni/go.mod bun
 $(BUNDLE_OUT)/bin/ctr: $(BUNDLE_OUT)/bin/containerd
 	@ln -sf containerd $@
 
-bin/pause: images/pause/pause.c
+bin/pause: images/pause/pause.c | deps
 	@echo "  build  pause (static)"
 	@mkdir -p $(@D)
 	@gcc -Os -static -Wall -Wextra -Werror -s -o $@ $<
@@ -57,7 +171,6 @@ $(BUNDLE): $(addprefix $(BUNDLE_OUT)/,bin/containerd bin/ctr bin/containerd-shim
 bundle: $(BUNDLE) ## Build the container runtime that bin/proa carries
 
 # --- images --------------------------------------------------------------------
-IMAGES := webapp toolbox
 MKIMAGE = $(GO) run $(GO_FLAGS) ./hack/mkimage
 
 $(BUNDLE_OUT)/images/pause.tar: bin/pause $(wildcard hack/mkimage/*.go)
@@ -72,6 +185,9 @@ bin/images/webapp.tar: bin/images/programs/webapp $(wildcard hack/mkimage/*.go)
 	@$(MKIMAGE) -ref proa.local/webapp:1.0 -o $@ -user 65532:65532 -entrypoint /webapp $<=/webapp
 
 BUSYBOX ?= /bin/busybox
+$(BUSYBOX): | deps
+	@test -x $@
+
 bin/images/toolbox.tar: bin/images/programs/webapp $(BUSYBOX) $(wildcard hack/mkimage/*.go) $(wildcard images/toolbox/*)
 	@echo "  image  proa.local/toolbox:1.0"
 	@$(MKIMAGE) -ref proa.local/toolbox:1.0 -o $@ -env PATH=/bin -cmd /bin/sh \
