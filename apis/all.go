@@ -7,14 +7,24 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"proa/apis/apps"
+	"proa/apis/authentication"
+	"proa/apis/authorization"
+	"proa/apis/certificates"
 	"proa/apis/core"
 	"proa/apis/kind"
+	"proa/apis/rbac"
 )
 
 // Kinds is the one list of built-in kinds.
 func Kinds() []kind.Any {
 	return slices.Concat(
 		core.Kinds(),
+		apps.Kinds(),
+		authentication.Kinds(),
+		authorization.Kinds(),
+		certificates.Kinds(),
+		rbac.Kinds(),
 	)
 }
 
