@@ -25,8 +25,9 @@ import (
 
 // Options say what is served and where.
 type Options struct {
-	// Config reaches the API.
+	// Config reaches the API; Client, if given, is used in its place.
 	Config *rest.Config
+	Client kubernetes.Interface
 	// Informers, if given, are used and shared; else the server has its own.
 	Informers informers.SharedInformerFactory
 
@@ -64,7 +65,6 @@ type Options struct {
 // Server is the component "dns".
 type Server struct {
 	opts     Options
-	client   kubernetes.Interface
 	instance string
 	metrics  *metrics
 	ready    chan struct{}
@@ -75,17 +75,16 @@ type Server struct {
 
 // New checks the options and returns the component.
 func New(o Options) (*Server, error) {
-	if o.Config == nil {
-		return nil, errors.New("dns: option Config is missing")
+	if o.Client == nil {
+		if o.Config == nil {
+			return nil, errors.New("dns: neither Config nor Client is given")
+		}
+		client, err := kubernetes.NewForConfig(o.Config)
+		if err != nil {
+			return nil, fmt.Errorf("dns: client: %w", err)
+		}
+		o.Client = client
 	}
-	client, err := kubernetes.NewForConfig(o.Config)
-	if err != nil {
-		return nil, fmt.Errorf("dns: client: %w", err)
-	}
-	return newServer(o, client)
-}
-
-func newServer(o Options, client kubernetes.Interface) (*Server, error) {
 	if o.Domain == "" {
 		o.Domain = "cluster.local"
 	}
@@ -117,7 +116,7 @@ func newServer(o Options, client kubernetes.Interface) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{opts: o, client: client, metrics: m, instance: rand.Text(), ready: make(chan struct{})}, nil
+	return &Server{opts: o, metrics: m, instance: rand.Text(), ready: make(chan struct{})}, nil
 }
 
 // Name is "dns".
@@ -141,13 +140,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 	factory := s.opts.Informers
 	if factory == nil {
-		factory = informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(trim))
+		factory = informers.NewSharedInformerFactoryWithOptions(s.opts.Client, 0, informers.WithTransform(trim))
 	}
 	lister, err := newStore(factory)
 	if err != nil {
 		return err
 	}
-	pub := &publisher{client: s.client, lister: lister, clock: s.opts.Clock, nodeName: s.opts.NodeName, wake: make(chan struct{}, 1)}
+	pub := &publisher{client: s.opts.Client, lister: lister, clock: s.opts.Clock, nodeName: s.opts.NodeName, wake: make(chan struct{}, 1)}
 	if s.opts.ManageService {
 		pub.serviceIPs = s.opts.ServiceIPs
 	}

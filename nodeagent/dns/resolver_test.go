@@ -23,7 +23,7 @@ type world struct {
 	objects    []runtime.Object
 }
 
-func (w *world) HasNamespace(n string) bool             { return w.namespaces[n] }
+func (w *world) HasNamespace(n string) bool              { return w.namespaces[n] }
 func (w *world) Service(ns, name string) *corev1.Service { return w.services[ns+"/"+name] }
 
 func (w *world) Slices(ns, svc string) []*discoveryv1.EndpointSlice {

@@ -68,7 +68,8 @@ func upstreamStub(t *testing.T) string {
 func start(t *testing.T, client *fake.Clientset, o Options) (*Server, string) {
 	t.Helper()
 	o.Registerer = prometheus.NewRegistry()
-	s, err := newServer(o, client)
+	o.Client = client
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +427,8 @@ func TestNewRefuses(t *testing.T) {
 		"is not a domain name":             {Listen: []string{"127.0.0.1:0"}, Domain: "."},
 		"ManageService without ServiceIPs": {Listen: []string{"127.0.0.1:0"}, ManageService: true},
 	} {
-		if _, err := newServer(o, fake.NewClientset()); err == nil || !strings.Contains(err.Error(), name) {
+		o.Client = fake.NewClientset()
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v: want an error with %q", err, name)
 		}
 	}

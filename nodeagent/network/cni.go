@@ -18,13 +18,13 @@ type cniList struct {
 }
 
 type cniBridge struct {
-	Type             string       `json:"type"`
-	Bridge           string       `json:"bridge"`
-	IsGateway        bool         `json:"isGateway"`
-	IPMasq           bool         `json:"ipMasq"`
-	HairpinMode      bool         `json:"hairpinMode"`
-	MTU              int          `json:"mtu,omitempty"`
-	IPAM             cniHostLocal `json:"ipam"`
+	Type        string       `json:"type"`
+	Bridge      string       `json:"bridge"`
+	IsGateway   bool         `json:"isGateway"`
+	IPMasq      bool         `json:"ipMasq"`
+	HairpinMode bool         `json:"hairpinMode"`
+	MTU         int          `json:"mtu,omitempty"`
+	IPAM        cniHostLocal `json:"ipam"`
 }
 
 type cniHostLocal struct {

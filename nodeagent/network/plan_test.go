@@ -28,8 +28,10 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func testFacts(def bool) HostFacts {
 	lan4, lan6 := prefix("192.168.7.0/24"), prefix("fd07::/64")
 	return HostFacts{
-		Direct:          func(a netip.Addr) bool { return lan4.Contains(a) || lan6.Contains(a) },
-		Local:           func(a netip.Addr) bool { return a.String() == "192.168.7.1" || a.String() == "fd07::1" || a.IsLoopback() },
+		Direct: func(a netip.Addr) bool { return lan4.Contains(a) || lan6.Contains(a) },
+		Local: func(a netip.Addr) bool {
+			return a.String() == "192.168.7.1" || a.String() == "fd07::1" || a.IsLoopback()
+		},
 		NoDefaultRoute4: !def, NoDefaultRoute6: !def,
 	}
 }
