@@ -1,5 +1,4 @@
 // Package authz decides who may do what: system:masters, then the Node
-// authorizer, then RBAC. It also holds what the RBAC kinds need to refuse
-// escalation. Decisions are functions of rules and attributes; informers only
-// feed the indexes they are made from.
+// authorizer, then RBAC. Decisions are functions of rules and attributes;
+// informers only feed the indexes they are made from.
 package authz

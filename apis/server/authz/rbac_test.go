@@ -2,7 +2,6 @@ package authz
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
@@ -10,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 )
@@ -119,71 +117,4 @@ func TestRBAC(t *testing.T) {
 	if err != nil || incomplete || len(resources) != 2 {
 		t.Errorf("rules %v, %v, %v", resources, incomplete, err)
 	}
-}
-
-func TestEscalation(t *testing.T) {
-	a := informed(t, nil)
-	deny := authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
-		return authorizer.DecisionNoOpinion, "", nil
-	})
-	allow := func(verb string) authorizer.Authorizer {
-		return authorizer.AuthorizerFunc(func(_ context.Context, at authorizer.Attributes) (authorizer.Decision, string, error) {
-			if at.GetVerb() == verb && at.GetAPIGroup() == rbacv1.GroupName {
-				return authorizer.DecisionAllow, "", nil
-			}
-			return authorizer.DecisionNoOpinion, "", errors.New("not this")
-		})
-	}
-	get := rbacv1.PolicyRule{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}
-	more := rbacv1.PolicyRule{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{""}, Resources: []string{"pods"}}
-	ctx := func(name string, groups ...string) context.Context {
-		return request.WithUser(context.Background(), &user.DefaultInfo{Name: name, Groups: groups})
-	}
-	tests := []struct {
-		name string
-		ctx  context.Context
-		auth authorizer.Authorizer
-		f    func(Escalation, context.Context) error
-		want string
-	}{
-		{"what one has", ctx("ann"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckRole(c, "roles", "ns", "r", []rbacv1.PolicyRule{get})
-		}, ""},
-		{"more than one has", ctx("ann"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckRole(c, "roles", "ns", "r", []rbacv1.PolicyRule{more})
-		}, "user \"ann\" (groups=[]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\" \"watch\"]}"},
-		{"may escalate", ctx("ann"), allow("escalate"), func(e Escalation, c context.Context) error {
-			return e.CheckRole(c, "roles", "ns", "r", []rbacv1.PolicyRule{more})
-		}, ""},
-		{"master", ctx("root", "system:masters"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckRole(c, "clusterroles", "", "r", []rbacv1.PolicyRule{more})
-		}, ""},
-		{"bind to what one has", ctx("ann"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckBinding(c, rbacv1.RoleRef{Kind: "Role", Name: "reader"}, "ns")
-		}, ""},
-		{"bind to more", ctx("ann"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckBinding(c, rbacv1.RoleRef{Kind: "ClusterRole", Name: "nodes"}, "")
-		}, "user \"ann\" (groups=[]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"list\"]}"},
-		{"may bind", ctx("ann"), allow("bind"), func(e Escalation, c context.Context) error {
-			return e.CheckBinding(c, rbacv1.RoleRef{Kind: "ClusterRole", Name: "nodes"}, "")
-		}, ""},
-		{"bind to nothing", ctx("ann"), deny, func(e Escalation, c context.Context) error {
-			return e.CheckBinding(c, rbacv1.RoleRef{Kind: "ClusterRole", Name: "gone"}, "")
-		}, `clusterrole.rbac.authorization.k8s.io "gone" not found`},
-	}
-	for _, tc := range tests {
-		t.Run(tc.name, func(t *testing.T) {
-			err := tc.f(Escalation{Rules: a.RBAC, Authorizer: tc.auth}, tc.ctx)
-			if got := errString(err); got != tc.want {
-				t.Errorf("got %q", got)
-			}
-		})
-	}
-}
-
-func errString(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

@@ -78,6 +78,14 @@ func signer(t *testing.T, id *Identity) *httptest.Server {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodGet {
 			if r.URL.Query().Get("watch") != "" {
+				mark := csr.DeepCopy()
+				mark.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+				for _, e := range []struct {
+					Type   string `json:"type"`
+					Object any    `json:"object"`
+				}{{"ADDED", csr}, {"BOOKMARK", mark}} {
+					_ = json.NewEncoder(w).Encode(e)
+				}
 				w.(http.Flusher).Flush()
 				<-r.Context().Done()
 				return

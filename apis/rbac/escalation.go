@@ -1,4 +1,4 @@
-package authz
+package rbac
 
 import (
 	"context"
@@ -8,37 +8,59 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/component-helpers/auth/rbac/validation"
+
+	"proa/apis/kind"
 )
 
-// Escalation decides whether a user may write roles and bindings: one may grant
+// escalation decides whether a user may write roles and bindings: one may grant
 // only what one holds, unless allowed to "escalate" roles or "bind" to them.
-type Escalation struct {
-	Rules      PolicyRuler
-	Authorizer authorizer.UnconditionalAuthorizer
+type escalation struct {
+	authorizer authorizer.UnconditionalAuthorizer
+	resolver   authorizer.RuleResolver
+	// roleRules are the rules of the role a binding in the namespace refers to.
+	roleRules func(ctx context.Context, ref rbacv1.RoleRef, bindingNamespace string) ([]rbacv1.PolicyRule, error)
 }
 
-// PolicyRuler tells what a user may do and what a role gives; RBAC is one.
-type PolicyRuler interface {
-	PolicyRules(u user.Info, namespace string) ([]rbacv1.PolicyRule, error)
-	RoleRules(ref rbacv1.RoleRef, bindingNamespace string) ([]rbacv1.PolicyRule, error)
+func newEscalation(d *kind.Deps) escalation {
+	return escalation{authorizer: d.Authorizer, resolver: d.RuleResolver, roleRules: func(ctx context.Context, ref rbacv1.RoleRef, namespace string) ([]rbacv1.PolicyRule, error) {
+		resource := map[string]string{"Role": "roles", "ClusterRole": "clusterroles"}[ref.Kind]
+		if resource == "" {
+			return nil, fmt.Errorf("unsupported role reference kind: %q", ref.Kind)
+		}
+		o, err := d.StoreOf(rbacv1.Resource(resource)).Get(request.WithNamespace(ctx, namespace), ref.Name, &metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		switch r := o.(type) {
+		case *rbacv1.Role:
+			return r.Rules, nil
+		case *rbacv1.ClusterRole:
+			return r.Rules, nil
+		}
+		return nil, fmt.Errorf("storage of %s holds a %T", resource, o)
+	}}
 }
 
-// CheckRole returns an error if the user of ctx may not write a role with these
+// checkRole returns an error if the user of ctx may not write a role with these
 // rules; resource is "roles" or "clusterroles".
-func (e Escalation) CheckRole(ctx context.Context, resource, namespace, name string, rules []rbacv1.PolicyRule) error {
+func (e escalation) checkRole(ctx context.Context, resource, namespace, name string, rules []rbacv1.PolicyRule) error {
+	if resource == "roles" {
+		namespace = namespaceOf(ctx, namespace)
+	}
 	if master(ctx) || e.may(ctx, "escalate", resource, namespace, name) {
 		return nil
 	}
 	return e.holds(ctx, namespace, rules)
 }
 
-// CheckBinding returns an error if the user of ctx may not bind to the role in
+// checkBinding returns an error if the user of ctx may not bind to the role in
 // the namespace (empty for a ClusterRoleBinding).
-func (e Escalation) CheckBinding(ctx context.Context, ref rbacv1.RoleRef, namespace string) error {
+func (e escalation) checkBinding(ctx context.Context, ref rbacv1.RoleRef, namespace string) error {
 	if master(ctx) {
 		return nil
 	}
@@ -52,11 +74,25 @@ func (e Escalation) CheckBinding(ctx context.Context, ref rbacv1.RoleRef, namesp
 			return nil
 		}
 	}
-	rules, err := e.Rules.RoleRules(ref, namespace)
+	rules, err := e.roleRules(ctx, ref, namespace)
 	if err != nil {
 		return err
 	}
 	return e.holds(ctx, namespace, rules)
+}
+
+// policyRules are all rules that hold for a user in a namespace. With an error,
+// those returned hold nevertheless.
+func (e escalation) policyRules(ctx context.Context, u user.Info, namespace string) ([]rbacv1.PolicyRule, error) {
+	resources, urls, _, err := e.resolver.RulesFor(ctx, u, namespace)
+	rules := make([]rbacv1.PolicyRule, 0, len(resources)+len(urls))
+	for _, r := range resources {
+		rules = append(rules, rbacv1.PolicyRule{Verbs: r.GetVerbs(), APIGroups: r.GetAPIGroups(), Resources: r.GetResources(), ResourceNames: r.GetResourceNames()})
+	}
+	for _, r := range urls {
+		rules = append(rules, rbacv1.PolicyRule{Verbs: r.GetVerbs(), NonResourceURLs: r.GetNonResourceURLs()})
+	}
+	return rules, err
 }
 
 func master(ctx context.Context) bool {
@@ -64,12 +100,12 @@ func master(ctx context.Context) bool {
 	return ok && slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup)
 }
 
-func (e Escalation) may(ctx context.Context, verb, resource, namespace, name string) bool {
+func (e escalation) may(ctx context.Context, verb, resource, namespace, name string) bool {
 	u, ok := request.UserFrom(ctx)
-	if !ok || e.Authorizer == nil {
+	if !ok || e.authorizer == nil {
 		return false
 	}
-	decision, _, _ := e.Authorizer.Authorize(ctx, authorizer.AttributesRecord{
+	decision, _, _ := e.authorizer.Authorize(ctx, authorizer.AttributesRecord{
 		User: u, Verb: verb, APIGroup: rbacv1.GroupName, APIVersion: "*",
 		Resource: resource, Namespace: namespace, Name: name, ResourceRequest: true,
 	})
@@ -77,12 +113,12 @@ func (e Escalation) may(ctx context.Context, verb, resource, namespace, name str
 }
 
 // holds returns an error, worded as upstream's, that lists what the user lacks.
-func (e Escalation) holds(ctx context.Context, namespace string, rules []rbacv1.PolicyRule) error {
+func (e escalation) holds(ctx context.Context, namespace string, rules []rbacv1.PolicyRule) error {
 	u, ok := request.UserFrom(ctx)
 	if !ok {
 		return errors.New("no user on context")
 	}
-	have, resolveErr := e.Rules.PolicyRules(u, namespace)
+	have, resolveErr := e.policyRules(ctx, u, namespace)
 	covered, missing := validation.Covers(have, rules)
 	if covered {
 		return nil
