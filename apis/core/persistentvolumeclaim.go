@@ -48,7 +48,7 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 		},
 		PrepareForUpdate: func(_ context.Context, c, old pvc) { c.Status = old.Status },
 		Validate: func(_ context.Context, c pvc) field.ErrorList {
-			return validateClaimSpec(&c.Spec, field.NewPath("spec"))
+			return ValidateClaimSpec(&c.Spec, field.NewPath("spec"))
 		},
 		ValidateUpdate: func(_ context.Context, c, old pvc) field.ErrorList { return validateClaimUpdate(c, old) },
 		Columns: []kind.Column[pvc]{
@@ -95,7 +95,8 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 	}
 }
 
-func validateClaimSpec(s *corev1.PersistentVolumeClaimSpec, path *field.Path) (errs field.ErrorList) {
+// ValidateClaimSpec checks the spec of a claim or of a template of one.
+func ValidateClaimSpec(s *corev1.PersistentVolumeClaimSpec, path *field.Path) (errs field.ErrorList) {
 	if len(s.AccessModes) == 0 {
 		errs = append(errs, field.Required(path.Child("accessModes"), "at least 1 access mode is required"))
 	} else {
