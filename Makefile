@@ -36,9 +36,10 @@ run: build images ## Build, and start a cluster on this machine (as root)
 	@mkdir -p $(DATA_DIR)/images && cp -u $(IMAGES:%=bin/images/%.tar) $(DATA_DIR)/images/
 	@bin/proa server --data-dir $(DATA_DIR) $(ARGS)
 
+# No -trimpath here: tests, vet and this build then share one build cache.
 build: deps bundle ## Build bin/proa with the container runtime in it
 	@echo "  build  bin/proa"
-	@$(GO) build $(GO_FLAGS) -tags bundle -trimpath -ldflags "-s -w $(STAMPS)" -o bin/proa ./cmd/proa
+	@$(GO) build $(GO_FLAGS) -tags bundle -ldflags "-s -w $(STAMPS)" -o bin/proa ./cmd/proa
 
 deps: ## Install what the build and the node need beyond Go
 	@hack/deps.sh build
@@ -95,7 +96,7 @@ bin/tools/helm4: test/tools/helm4/go.mod
 
 bin/tools/etcd: go.mod
 	@echo "  build  etcd"
-	@CGO_ENABLED=0 $(GO) build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $@ go.etcd.io/etcd/server/v3
+	@$(GO) build $(GO_FLAGS) -ldflags "-s -w" -o $@ go.etcd.io/etcd/server/v3
 
 bin/tools/golangci-lint: test/tools/lint/go.mod
 	@echo "  build  golangci-lint"
