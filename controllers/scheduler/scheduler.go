@@ -77,7 +77,7 @@ func newScheduler(options Options, client kubernetes.Interface, cache cache.Cach
 	if s.metrics, err = newMetrics(options.Registerer, options.SchedulerName, s.counts); err != nil {
 		return nil, fmt.Errorf("scheduler: metrics: %w", err)
 	}
-	s.events = events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	s.events = events.NewBroadcaster(newBoundedSink(&events.EventSinkImpl{Interface: client.EventsV1()}))
 	s.recorder = s.events.NewRecorder(scheme.Scheme, options.SchedulerName)
 	return s, nil
 }

@@ -34,11 +34,13 @@ type api struct {
 	events      chan *eventsv1.Event
 	refuse      atomic.Int32 // that many bindings
 	metrics     *prometheus.Registry
+	client      *fake.Clientset
 }
 
-func start(t *testing.T) *api {
+func start(t *testing.T, change ...func(*Options)) *api {
 	a := &api{t: t, bound: make(chan string, 99), patched: make(chan []byte, 99), events: make(chan *eventsv1.Event, 99), metrics: prometheus.NewRegistry()}
 	client := fake.NewClientset()
+	a.client = client
 	client.PrependReactor("create", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		if action.GetSubresource() != "binding" {
 			return false, nil, nil
@@ -73,6 +75,9 @@ func start(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	options := Options{Config: &rest.Config{}, Registerer: a.metrics}
+	for _, c := range change {
+		c(&options)
+	}
 	if err := options.complete(); err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +195,20 @@ func TestRefusedBinding(t *testing.T) {
 	}
 	if got["error"] != 1 {
 		t.Errorf("attempts are %v, want 1 error", got)
+	}
+}
+
+// TestLeader: the scheduler binds once it holds the Lease, under its identity.
+func TestLeader(t *testing.T) {
+	a := start(t, func(o *Options) { o.LeaderElect, o.Identity = true, "me" })
+	a.nodes.Add(testNode("n1", nil))
+	pod := testPod("p", nil)
+	pod.UID = "u1"
+	a.pods.Add(pod)
+	receive(t, a.bound)
+	lease, err := a.client.CoordinationV1().Leases("kube-system").Get(t.Context(), "kube-scheduler", metav1.GetOptions{})
+	if err != nil || *lease.Spec.HolderIdentity != "me" {
+		t.Errorf("lease is %+v (%v)", lease, err)
 	}
 }
 
