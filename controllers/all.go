@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"proa/controllers/apps"
+	"proa/controllers/batch"
 	"proa/controllers/control"
 	"proa/controllers/core"
 	"proa/controllers/discovery"
@@ -61,6 +62,9 @@ func All() []Entry {
 		{"endpointslice-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "pods", "nodes")...), discovery.SetupEndpointSlice},
 		{"endpoints-controller", v1("services", "pods", "endpoints"), core.SetupEndpoints},
 
+		{"job-controller", append(in("batch", "jobs"), v1("pods")...), batch.SetupJob},
+		{"job-orphans-controller", append(in("batch", "jobs"), v1("pods")...), batch.SetupJobOrphans},
+		{"ttl-after-finished-controller", in("batch", "jobs"), batch.SetupTTLAfterFinished},
 		{"garbage-collector-controller", nil, func(env *control.Env) error { return garbagecollector.Setup(env, cachedWhole()) }},
 
 		// Controllers of other folders: node lifecycle and node IPAM
