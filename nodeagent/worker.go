@@ -167,10 +167,13 @@ func (w *worker) begin(act planner.Action) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.cancels[act.Key] = cancel
 	pod := w.state.Pod
-	klog.FromContext(w.ctx).V(3).Info("Begin", "action", act.String())
+	log, start := klog.FromContext(w.ctx), w.agent.o.Clock.Now()
+	log.V(4).Info("Begin", "action", act.String())
 	go func() {
 		defer cancel()
-		w.done(act, run(ctx, w, pod, act))
+		r := run(ctx, w, pod, act)
+		log.V(3).Info("Done", "action", act.String(), "took", w.agent.o.Clock.Since(start), "err", r.Err)
+		w.done(act, r)
 	}()
 }
 
