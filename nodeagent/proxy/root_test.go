@@ -24,10 +24,14 @@ import (
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
+
+	"sigs.k8s.io/knftables"
 
 	clusterdns "proa/nodeagent/dns"
 	"proa/nodeagent/network"
@@ -52,6 +56,8 @@ func TestMain(m *testing.M) {
 		err = runAsk(args[0], args[1], args[2])
 	case "dns":
 		err = runDNS(args[0], args[1], args[2])
+	case "adopt":
+		err = runAdopt(args[0])
 	case "cleanup":
 		err = runCleanup(args[0], args[1])
 	}
@@ -155,7 +161,16 @@ func load(tracker clienttesting.ObjectTracker, file string) error {
 		if err != nil {
 			return fmt.Errorf("document %d: %w", i, err)
 		}
-		if err := tracker.Add(obj); err != nil {
+		err = tracker.Add(obj)
+		if apierrors.IsAlreadyExists(err) {
+			gvr, _ := meta.UnsafeGuessKindToResource(obj.GetObjectKind().GroupVersionKind())
+			accessor, aerr := meta.Accessor(obj)
+			if aerr != nil {
+				return aerr
+			}
+			err = tracker.Update(gvr, obj, accessor.GetNamespace())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -259,9 +274,79 @@ func runCleanup(name, dir string) error {
 	}))
 }
 
+// recorder notes the transactions that pass.
+type recorder struct {
+	knftables.Interface
+	last *knftables.Transaction
+}
+
+func (r *recorder) Run(ctx context.Context, tx *knftables.Transaction) error {
+	r.last = tx
+	return r.Interface.Run(ctx, tx)
+}
+
+// runAdopt writes the rules of each case in dir with the real nft, then again as
+// a restarted proxy would, which must find everything as it is, then takes all
+// Services away and deletes what is unused.
+func runAdopt(dir string) error {
+	ctx := context.Background()
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, family := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} {
+		for _, path := range files {
+			fail := func(err error) error { return fmt.Errorf("%s, %s: %w", filepath.Base(path), family, err) }
+			var t testing.T
+			services, slcs, settings := decodeAll(&t, path)
+			f := testFacts(family)
+			f.Zone = settings["zone"]
+			real, err := newNFT(nftFamily(family), "proa-test")
+			if err != nil {
+				return fail(err)
+			}
+			nft := &recorder{Interface: real}
+			rules, changes := build(f, services, slcs)
+			if err := newWriter(nft).sync(ctx, rules, changes, time.Now()); err != nil {
+				return fail(fmt.Errorf("%w\n%s", err, nft.last))
+			}
+			second := newWriter(nft)
+			if err := second.sync(ctx, rules, changes, time.Now()); err != nil {
+				return fail(fmt.Errorf("again: %w\n%s", err, nft.last))
+			}
+			for _, line := range strings.Split(nft.last.String(), "\n") {
+				if strings.Contains(line, " element ") || strings.HasPrefix(line, "delete set") {
+					return fail(fmt.Errorf("again: %s", line))
+				}
+			}
+			changes = newChanges()
+			for _, svc := range services {
+				rules.Put(svc.Namespace+"/"+svc.Name, nil, changes)
+			}
+			if err := second.sync(ctx, rules, changes, time.Now()); err != nil {
+				return fail(fmt.Errorf("without services: %w\n%s", err, nft.last))
+			}
+			if _, err := second.sweep(ctx, time.Now().Add(staleAge)); err != nil {
+				return fail(fmt.Errorf("%w\n%s", err, nft.last))
+			}
+			left, err := real.ListAll(ctx)
+			if err != nil {
+				return fail(err)
+			}
+			for _, name := range append(left["chain"], left["set"]...) {
+				if strings.Contains(name, "/") {
+					return fail(fmt.Errorf("left: %s", name))
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // lab is two nodes and an outsider on one Ethernet, with pods.
 type lab struct {
-	t      *testing.T
+	t      *testing.T // of the running subtest
+	root   *testing.T
 	prefix string
 	dir    string
 	file   string
@@ -336,7 +421,7 @@ func (l *lab) start(ns, role string, args ...string) (stop func()) {
 			}
 		})
 	}
-	l.t.Cleanup(stop)
+	l.root.Cleanup(stop)
 	l.stdin[ns], l.out[ns] = in, bufio.NewReader(out)
 	l.expectLine(ns, "ready")
 	return stop
@@ -355,7 +440,7 @@ func newLab(t *testing.T) *lab {
 	if os.Getuid() != 0 {
 		t.Fatal("the tests with tag roottest must run as root")
 	}
-	l := &lab{t: t, prefix: fmt.Sprintf("prt%d-", os.Getpid()), dir: t.TempDir(), stdin: map[string]io.WriteCloser{}, out: map[string]*bufio.Reader{}}
+	l := &lab{t: t, root: t, prefix: fmt.Sprintf("prt%d-", os.Getpid()), dir: t.TempDir(), stdin: map[string]io.WriteCloser{}, out: map[string]*bufio.Reader{}}
 	l.file = filepath.Join(l.dir, "objects.yaml")
 	for _, ns := range []string{"lan", "a", "b", "out", "a1", "a2", "b1"} {
 		l.sh("ip netns add %s", l.ns(ns))
@@ -379,7 +464,8 @@ func newLab(t *testing.T) *lab {
 func (l *lab) pod(name, node, v4, v6 string) {
 	l.t.Helper()
 	l.in(node, "ip link add v-%s type veth peer name eth0 netns %s", name, l.ns(name))
-	l.in(node, "ip link set v-%s master pr-%s up type bridge_slave hairpin on", name, node)
+	l.in(node, "ip link set v-%s master pr-%s up", name, node)
+	l.in(node, "ip link set v-%s type bridge_slave hairpin on", name)
 	l.in(name, "ip addr add %s/24 dev eth0", v4)
 	l.in(name, "ip addr add %s/64 dev eth0 nodad", v6)
 	l.in(name, "ip link set eth0 up")
@@ -434,6 +520,16 @@ func (l *lab) eventually(want string, ask func() string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// sub runs a subtest to which the lab's failures belong.
+func (l *lab) sub(name string, f func(t *testing.T)) {
+	outer := l.t
+	outer.Run(name, func(t *testing.T) {
+		l.t = t
+		defer func() { l.t = outer }()
+		f(t)
+	})
 }
 
 func node(name, n string) string {
@@ -525,14 +621,12 @@ func TestTwoNodes(t *testing.T) {
 		{"IPv6 cluster IP", "a1", "[fd43::20]:80", "b1 fd42::5"},
 		{"IPv6 node port", "out", "[fd77::1]:30083", "b1 fd77::1"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			defer func(outer *testing.T) { l.t = outer }(l.t)
-			l.t = t
+		l.sub(tc.name, func(*testing.T) {
 			l.eventually(tc.want, func() string { return l.ask(tc.from, "tcp", tc.addr) })
 		})
 	}
 
-	t.Run("both endpoints get connections, without masquerading", func(t *testing.T) {
+	l.sub("both endpoints get connections, without masquerading", func(t *testing.T) {
 		got := map[string]int{}
 		for range 40 {
 			got[l.ask("a1", "tcp", "10.43.0.20:80")]++
@@ -541,7 +635,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("answers %v", got)
 		}
 	})
-	t.Run("a client stays with its endpoint", func(t *testing.T) {
+	l.sub("a client stays with its endpoint", func(t *testing.T) {
 		got := map[string]int{}
 		for range 15 {
 			got[l.ask("a1", "tcp", "10.43.0.25:80")]++
@@ -550,7 +644,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("answers %v", got)
 		}
 	})
-	t.Run("pods leave the cluster under the node's address", func(t *testing.T) {
+	l.sub("pods leave the cluster under the node's address", func(t *testing.T) {
 		l.start("out", "pod", "out")
 		if got := l.ask("a1", "tcp", "192.168.77.3:8080"); got != "out 192.168.77.1" {
 			t.Error(got)
@@ -559,7 +653,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Error(got)
 		}
 	})
-	t.Run("loopback is closed to the network", func(t *testing.T) {
+	l.sub("loopback is closed to the network", func(t *testing.T) {
 		l.in("out", "ip route add 127.0.0.99/32 via 192.168.77.1 table 99")
 		l.in("out", "sysctl -qw net.ipv4.conf.all.route_localnet=1")
 		l.in("out", "ip rule add to 127.0.0.99 table 99 pref 0 || true")
@@ -567,7 +661,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Error("node port reached through 127.0.0.99 from outside")
 		}
 	})
-	t.Run("names", func(t *testing.T) {
+	l.sub("names", func(t *testing.T) {
 		for _, network := range []string{"udp", "tcp"} {
 			for _, from := range []string{"a1", "b1", "a"} {
 				got := l.run(l.command(from, "dns", network, dnsIP.String()+":53", "both.default.svc.cluster.local."))
@@ -580,7 +674,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("the other node's server: %s", got)
 		}
 	})
-	t.Run("UDP flows follow the endpoints", func(t *testing.T) {
+	l.sub("UDP flows follow the endpoints", func(t *testing.T) {
 		fixed := func() string { return l.run(l.command("a1", "ask", "udp", "10.43.0.30:80", "4444")) }
 		l.eventually("a2 10.42.0.5", fixed)
 		l.set(append(base, udp[0], endpoints("udp", "UDP", "10.42.1.5@b"))...)
@@ -588,14 +682,14 @@ func TestTwoNodes(t *testing.T) {
 		// it change.
 		l.eventually("b1 10.42.0.5", fixed)
 	})
-	t.Run("what somebody deletes comes back", func(t *testing.T) {
+	l.sub("what somebody deletes comes back", func(t *testing.T) {
 		l.in("a", "nft delete table ip proa-test")
 		l.eventually("a1 10.42.1.5", func() string { return l.ask("b1", "tcp", "10.43.0.21:80") })
 		l.eventually("b1 10.42.0.5", func() string { return l.ask("a1", "tcp", "10.43.0.22:80") })
 		l.in("a", "ip route del 10.42.1.0/24")
 		l.eventually("b1 10.42.0.5", func() string { return l.ask("a1", "tcp", "10.42.1.5:8080") })
 	})
-	t.Run("a restart leaves and adopts the rules", func(t *testing.T) {
+	l.sub("a restart leaves and adopts the rules", func(t *testing.T) {
 		stopA()
 		if got := l.ask("a1", "tcp", "10.43.0.22:80"); got != "b1 10.42.0.5" {
 			t.Errorf("while stopped: %s", got)
@@ -605,7 +699,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("after the restart: %s", got)
 		}
 	})
-	t.Run("cleanup leaves nothing", func(t *testing.T) {
+	l.sub("cleanup leaves nothing", func(t *testing.T) {
 		stopA()
 		if out := l.run(l.command("a", "cleanup", "a", filepath.Join(l.dir, "a"))); out != "" {
 			t.Error(out)
@@ -620,4 +714,20 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("routes left: %s", got)
 		}
 	})
+}
+
+// The real nft accepts all rules of the golden cases, and reads them back as
+// they were written.
+func TestRealNFTAcceptsAndAdopts(t *testing.T) {
+	name := fmt.Sprintf("prt%d-nft", os.Getpid())
+	l := &lab{t: t, root: t, prefix: "", stdin: map[string]io.WriteCloser{}, out: map[string]*bufio.Reader{}}
+	l.sh("ip netns add %s", name)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := l.run(l.command(name, "adopt", dir)); out != "" {
+		t.Error(out)
+	}
 }

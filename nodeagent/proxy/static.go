@@ -111,10 +111,15 @@ func StaticFragment(f *Facts) *Fragment {
 				{Text: fmt.Sprintf("ct status dnat %s saddr . %s daddr . meta l4proto . th dport @%s masquerade fully-random", d.ip, d.ip, setHairpin)},
 			}},
 			{Name: chainFirewallCheck, Rules: []Rule{{Text: destination + mapFirewallIPs}}},
-			{Name: chainReject, Rules: []Rule{{Text: "reject"}}},
+			{Name: chainReject, Rules: []Rule{
+				// The kernel limits how many ICMP errors it sends, but not resets:
+				// a TCP client learns at once, also the hundredth.
+				{Text: "meta l4proto tcp reject with tcp reset"},
+				{Text: "reject"},
+			}},
 			{Name: chainServiceCheck, Rules: []Rule{{Text: destination + mapNoEndpointServices}}},
 			{Name: chainClusterIPsCheck, Rules: []Rule{
-				{Text: fmt.Sprintf("%s daddr @%s reject", d.ip, setClusterIPs), Comment: "Reject traffic to invalid ports of ClusterIPs"},
+				{Text: fmt.Sprintf("%s daddr @%s goto %s", d.ip, setClusterIPs, chainReject), Comment: "Reject traffic to invalid ports of ClusterIPs"},
 			}},
 		},
 		Containers: []Container{
