@@ -26,7 +26,7 @@ STAMPS       := $(call stamp,gitVersion,v$(KUBE_VERSION)+proa.$(SHORT_COMMIT)) \
 	$(call stamp,gitCommit,$(COMMIT)) $(call stamp,gitTreeState,$(TREE_STATE)) $(call stamp,buildDate,$(COMMIT_DATE))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build bundle images deps test-deps test unit e2e bench verify fmt vet lint generate tools upstream clean
+.PHONY: help run build assets bundle images deps test-deps test unit e2e bench verify fmt vet lint generate tools upstream clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
@@ -40,6 +40,12 @@ run: build images ## Build, and start a cluster on this machine (as root)
 build: deps bundle ## Build bin/proa with the container runtime in it
 	@echo "  build  bin/proa"
 	@$(GO) build $(GO_FLAGS) -tags bundle -ldflags "-s -w $(STAMPS)" -o bin/proa ./cmd/proa
+
+# The names under which the binary is that program; envtest wants such a folder:
+# KUBEBUILDER_ASSETS=bin/assets.
+ASSETS := kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy etcd kubectl
+assets: build ## Link bin/assets/{kube-apiserver,etcd,kubectl,...} to bin/proa
+	@mkdir -p bin/assets && for name in $(ASSETS); do ln -sf ../proa bin/assets/$$name; done
 
 deps: ## Install what the build and the node need beyond Go
 	@hack/deps.sh build

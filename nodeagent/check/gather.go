@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -40,15 +41,13 @@ func Gather(ctx context.Context, o Options) Facts {
 	if !o.Node {
 		return f
 	}
-	filesystems, _ := os.ReadFile("/proc/filesystems")
-	f.Overlay = hasFilesystem(filesystems, "overlay")
+	f.Overlay = hasOverlay() || f.UID == 0 && modprobe(ctx, "overlay") && hasOverlay()
 	f.OverlayOnDisk = f.UID == 0 && f.DataDirWrite == "" && runtime.OverlayWorks(existing)
 	f.NFT, _ = exec.LookPath("nft")
 	if f.UID == 0 {
 		f.Links, f.NFTRules = tryNetwork(ctx, f.NFT)
 	}
-	_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
-	f.BridgeNetfilter = err == nil
+	f.BridgeNetfilter = hasBridgeNetfilter() || f.UID == 0 && modprobe(ctx, "br_netfilter") && hasBridgeNetfilter()
 	const forward = "/proc/sys/net/ipv4/ip_forward"
 	f.IPForward = readInt(forward) > 0
 	f.SysctlWritable = unix.Access(forward, unix.W_OK) == nil
@@ -58,6 +57,21 @@ func Gather(ctx context.Context, o Options) Facts {
 	}
 	f.InotifyInstances = readInt("/proc/sys/fs/inotify/max_user_instances")
 	return f
+}
+
+// modprobe loads a kernel module, where there is one to load.
+func modprobe(ctx context.Context, module string) bool {
+	return exec.CommandContext(ctx, "modprobe", module).Run() == nil
+}
+
+func hasOverlay() bool {
+	filesystems, err := os.ReadFile("/proc/filesystems")
+	return err == nil && hasFilesystem(filesystems, "overlay")
+}
+
+func hasBridgeNetfilter() bool {
+	_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	return err == nil
 }
 
 func kernelRelease() string {
@@ -193,7 +207,9 @@ func v1Controllers(mountinfo []byte) []string {
 	return list
 }
 
-// tryCgroup makes and removes a cgroup.
+// tryCgroup makes and removes a cgroup. On version 2 it also sees whether the
+// root can hand its controllers down: it cannot where processes are in it and it
+// is not the real root, as in a container.
 func tryCgroup(version int) string {
 	root := "/sys/fs/cgroup"
 	if version == 1 {
@@ -206,7 +222,35 @@ func tryCgroup(version int) string {
 	if err := os.Remove(dir); err != nil {
 		return err.Error()
 	}
+	if version == 1 {
+		return ""
+	}
+	control := root + "/cgroup.subtree_control"
+	b, err := os.ReadFile(control)
+	if err != nil {
+		return err.Error()
+	}
+	for _, c := range undelegated(strings.Fields(string(b))) {
+		if err := os.WriteFile(control, []byte("+"+c), 0o600); err != nil {
+			return "the controller " + c + " cannot be handed down: " + cause(err) +
+				"; are there processes in the root cgroup of this container?"
+		}
+		if err := os.WriteFile(control, []byte("-"+c), 0o600); err != nil {
+			return err.Error()
+		}
+	}
 	return ""
+}
+
+// undelegated returns the needed controllers that are not among those given.
+func undelegated(delegated []string) []string {
+	var missing []string
+	for _, c := range neededControllers {
+		if !slices.Contains(delegated, c) {
+			missing = append(missing, c)
+		}
+	}
+	return missing
 }
 
 func readInt(path string) int {

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// neededControllers limit what pods use.
+var neededControllers = [...]string{"cpu", "cpuset", "memory", "pids"}
+
 const (
 	mebibyte = 1 << 20
 	gibibyte = 1 << 30
@@ -149,21 +152,12 @@ func judgeCgroups(f Facts, add func(string, Severity, string, string, ...any)) {
 		add("cgroups", Error, "mount them: mount -t cgroup2 cgroup2 /sys/fs/cgroup", "none are mounted at /sys/fs/cgroup")
 		return
 	}
-	present := map[string]bool{}
-	for _, c := range f.Controllers {
-		present[c] = true
-	}
-	var lack []string
-	for _, c := range []string{"cpu", "cpuset", "memory", "pids"} {
-		if !present[c] {
-			lack = append(lack, c)
-		}
-	}
+	lack := undelegated(f.Controllers)
 	switch {
 	case len(lack) > 0:
 		mend := "on the kernel's command line: cgroup_enable=" + strings.Join(lack, " cgroup_enable=")
 		if f.CgroupVersion == 2 {
-			mend = "hand them to the root: echo +" + strings.Join(lack, " +") + " > /sys/fs/cgroup/cgroup.subtree_control; if that fails, " + mend
+			mend = "if this is a container, run it with all controllers (a privileged one); else " + mend
 		} else {
 			mend = "mount them below /sys/fs/cgroup; if the kernel has them disabled, " + mend
 		}
