@@ -29,6 +29,7 @@ type healthPort struct {
 	namespace, name string
 	local           int
 	server          *http.Server // nil: the port could not be bound
+	told            bool
 }
 
 func newServiceHealth(healthy func() bool) *serviceHealth {
@@ -75,6 +76,10 @@ func (h *serviceHealth) start(ctx context.Context, port int32, p *healthPort) {
 	l, err := h.listen(port)
 	if err != nil {
 		// Upstream's event FailedToStartServiceHealthcheck says the same.
+		if p.told {
+			return
+		}
+		p.told = true
 		logger.Error(err, "Cannot answer health checks of a service; free the port", "service", p.namespace+"/"+p.name, "healthCheckNodePort", port)
 		return
 	}
