@@ -98,7 +98,7 @@ func (h *host) removeRoutes(context.Context) error {
 		h.removed("route %s", r.Dst)
 	}
 	if len(routes) > 0 && others && len(h.RouteScope) == 0 {
-		h.Report("left routes of protocol " + fmt.Sprint(hostid.RouteProtocol) + ": another cluster is on this host; give --cluster-cidr to tell them apart")
+		h.Report("left routes of protocol " + fmt.Sprint(hostid.RouteProtocol) + ": they may be those of another cluster on this host; see `ip route show proto " + fmt.Sprint(hostid.RouteProtocol) + "`")
 	}
 	return errors.Join(failures...)
 }

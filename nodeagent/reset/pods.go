@@ -2,7 +2,6 @@ package reset
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,11 +50,15 @@ func (h *host) stopPods(ctx context.Context) error {
 	}
 	wg.Wait()
 	for i, box := range list.Items {
-		if failures[i] == nil {
-			h.removed("pod %s/%s", box.GetMetadata().GetNamespace(), box.GetMetadata().GetName())
+		name := box.GetMetadata().GetNamespace() + "/" + box.GetMetadata().GetName()
+		if err := failures[i]; err != nil {
+			// No failure of the reset: what is left of the pod goes next.
+			h.Report(fmt.Sprintf("pod %s did not stop in order and is killed: %v", name, err))
+			continue
 		}
+		h.removed("pod %s", name)
 	}
-	return errors.Join(failures...)
+	return ctx.Err()
 }
 
 func stopPod(ctx context.Context, client runtimeapi.RuntimeServiceClient, box *runtimeapi.PodSandbox) error {
@@ -65,16 +68,14 @@ func stopPod(ctx context.Context, client runtimeapi.RuntimeServiceClient, box *r
 	if err == nil {
 		_, err = client.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: box.Id})
 	}
-	if err != nil {
-		return fmt.Errorf("pod %s/%s: %w", box.GetMetadata().GetNamespace(), box.GetMetadata().GetName(), err)
-	}
-	return nil
+	return err
 }
 
 // collectPods gathers what identifies the cluster's pods from what they left on
 // disk, for a runtime that no longer runs.
 func (h *host) collectPods() {
-	for _, dir := range subdirectories(filepath.Join(h.DataDir, "pods"), filepath.Join(h.DataDir, "kubelet", "pods"), filepath.Join(h.DataDir, "node", "pods")) {
+	agents, _ := filepath.Glob(filepath.Join(h.DataDir, "*", "pods")) // the node agent's directory
+	for _, dir := range subdirectories(append(agents, filepath.Join(h.DataDir, "pods"))...) {
 		h.pods[filepath.Base(dir)] = true
 	}
 	for _, dir := range subdirectories(

@@ -38,7 +38,7 @@ type daemon struct {
 // same program with the same configuration, else a new one.
 func (d daemon) ensure(ctx context.Context) (*process, error) {
 	log := klog.FromContext(ctx)
-	if p := findProcess(ctx, d.layout); p != nil {
+	if p := findProcess(d.layout); p != nil {
 		if configOf(p.argv) == d.config {
 			ask, cancel := context.WithTimeout(ctx, stopGrace)
 			version, err := d.answer(ask, p)

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func configOf(argv []string) string {
 
 // findProcess returns the containerd that runs with one of this layout's
 // configurations, or nil.
-func findProcess(ctx context.Context, l Layout) *process {
+func findProcess(l Layout) *process {
 	for _, pid := range pids() {
 		argv := commandLine(pid)
 		if !isOurs(argv, l) {
@@ -67,7 +66,7 @@ func findProcess(ctx context.Context, l Layout) *process {
 			continue
 		}
 		p := &process{pid: pid, argv: argv, handle: handle, exited: make(chan struct{})}
-		if watchExit(ctx, pid, p.exited) == nil {
+		if watchExit(pid, p.exited) == nil {
 			return p
 		}
 	}
@@ -75,7 +74,8 @@ func findProcess(ctx context.Context, l Layout) *process {
 }
 
 // watchExit closes exited when the process, which need not be a child, is gone.
-func watchExit(ctx context.Context, pid int, exited chan<- struct{}) error {
+// It watches for as long as the process lives.
+func watchExit(pid int, exited chan<- struct{}) error {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return err
@@ -88,10 +88,8 @@ func watchExit(ctx context.Context, pid int, exited chan<- struct{}) error {
 		f.Close()
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { f.Close() })
 	go func() {
 		defer f.Close()
-		defer stop()
 		gone := false
 		_ = conn.Read(func(fd uintptr) bool {
 			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

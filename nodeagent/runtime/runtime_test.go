@@ -150,7 +150,7 @@ func newBench(t *testing.T) *bench {
 		}
 	}()
 	t.Cleanup(func() {
-		if p := findProcess(context.Background(), b.layout); p != nil {
+		if p := findProcess(b.layout); p != nil {
 			_ = p.handle.Kill()
 			<-p.exited
 		}
@@ -250,7 +250,7 @@ func TestRestartsAfterKill(t *testing.T) {
 	b.next(`start \d+`)
 	b.next("import pause.tar")
 	for range 2 {
-		p := findProcess(t.Context(), b.layout)
+		p := findProcess(b.layout)
 		if p == nil {
 			t.Fatal("containerd is not found in the process table")
 		}
@@ -268,7 +268,7 @@ func TestRestartsAdoptedAfterKill(t *testing.T) {
 	b.next("import pause.tar")
 	stop := b.run("")
 	defer stop()
-	p := findProcess(t.Context(), b.layout)
+	p := findProcess(b.layout)
 	if p == nil {
 		t.Fatal("containerd is not found in the process table")
 	}
