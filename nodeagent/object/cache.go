@@ -122,61 +122,79 @@ func (c *Cache) Referrers(kind, namespace, name string) []types.UID {
 
 // ConfigMap implements Source.
 func (c *Cache) ConfigMap(ctx context.Context, namespace, name string) (*v1.ConfigMap, error) {
-	obj, watching, err := c.get(ctx, key{ConfigMap, namespace, name})
+	obj, err := c.get(ctx, key{ConfigMap, namespace, name})
 	if err != nil {
 		return nil, err
 	}
-	if cm, ok := obj.(*v1.ConfigMap); ok && watching {
-		return cm, nil
-	}
-	cm, err := c.client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	cm, ok := obj.(*v1.ConfigMap)
+	if !ok {
 		return nil, notFound(ConfigMap, name)
 	}
-	return cm, err
+	return cm, nil
 }
 
 // Secret implements Source.
 func (c *Cache) Secret(ctx context.Context, namespace, name string) (*v1.Secret, error) {
-	obj, watching, err := c.get(ctx, key{Secret, namespace, name})
+	obj, err := c.get(ctx, key{Secret, namespace, name})
 	if err != nil {
 		return nil, err
 	}
-	if s, ok := obj.(*v1.Secret); ok && watching {
-		return s, nil
-	}
-	s, err := c.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	s, ok := obj.(*v1.Secret)
+	if !ok {
 		return nil, notFound(Secret, name)
 	}
-	return s, err
+	return s, nil
 }
 
-// get reads a watched object, waiting for the watch's first answer. watching
-// is false where no registered pod refers to the object.
-func (c *Cache) get(ctx context.Context, k key) (obj metav1.Object, watching bool, err error) {
+// get reads an object from its watch. Where there is no watch, or it has no
+// answer yet, it reads from the API: that is one quorum read, while the first
+// answer of a watch may take a tenth of a second, which a starting pod would
+// have to wait.
+func (c *Cache) get(ctx context.Context, k key) (metav1.Object, error) {
 	c.mu.Lock()
-	it, ok := c.items[k]
+	it, watching := c.items[k]
 	c.mu.Unlock()
-	if !ok {
-		return nil, false, nil
+	if watching {
+		select {
+		case <-it.synced:
+			return it.answer(k)
+		default:
+		}
 	}
+	obj, err := c.read(ctx, k)
+	if err == nil {
+		return obj, nil
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, notFound(k.kind, k.name)
+	}
+	if !watching {
+		return nil, fmt.Errorf("%s %s/%s could not be read: %w", lower(k.kind), k.namespace, k.name, err)
+	}
+	// The watch tries again and again, so it may get through where this one
+	// attempt did not: while the API restarts, or when the authorizer has not
+	// heard of a new pod yet.
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	select {
 	case <-it.synced:
-	case <-ctx.Done():
-		if err := it.lastError(); err != nil {
-			return nil, true, fmt.Errorf("%s %s/%s could not be read: %w", lower(k.kind), k.namespace, k.name, err)
-		}
-		return nil, true, fmt.Errorf("failed to sync %s cache: %w", lower(k.kind), ctx.Err())
+		return it.answer(k)
 	case <-c.ctx.Done():
-		return nil, true, errors.New("the object cache is closed")
+		return nil, errors.New("the object cache is closed")
+	case <-ctx.Done():
+		if last := it.lastError(); last != nil {
+			err = last
+		}
+		return nil, fmt.Errorf("%s %s/%s could not be read: %w", lower(k.kind), k.namespace, k.name, err)
 	}
-	if obj = it.current(); obj == nil {
-		return nil, true, notFound(k.kind, k.name)
+}
+
+// read asks the API.
+func (c *Cache) read(ctx context.Context, k key) (metav1.Object, error) {
+	if k.kind == Secret {
+		return c.client.CoreV1().Secrets(k.namespace).Get(ctx, k.name, metav1.GetOptions{})
 	}
-	return obj, true, nil
+	return c.client.CoreV1().ConfigMaps(k.namespace).Get(ctx, k.name, metav1.GetOptions{})
 }
 
 func (c *Cache) watchLocked(k key) *item {

@@ -2,12 +2,15 @@ package object
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
@@ -92,6 +95,41 @@ func TestMissingObjectAppearsAndChanges(t *testing.T) {
 	}
 }
 
+func TestReadsDoNotWaitForTheWatch(t *testing.T) {
+	client := fake.NewClientset(configMap("cm", "one", "1"))
+	stalled := make(chan struct{})
+	stall := func(clienttesting.Action) (bool, runtime.Object, error) { <-stalled; return false, nil, nil }
+	client.PrependReactor("list", "configmaps", stall)
+	c, _ := newCache(t, client)
+	defer close(stalled)
+	c.Register(podWith("p1", "cm", "none"))
+	if cm, err := c.ConfigMap(t.Context(), "ns", "cm"); err != nil || cm.Data["k"] != "one" {
+		t.Errorf("got %v, %v", cm, err)
+	}
+	if _, err := c.ConfigMap(t.Context(), "ns", "none"); !apierrors.IsNotFound(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAWatchGetsThroughWhereAReadFails(t *testing.T) {
+	client := fake.NewClientset(configMap("cm", "one", "1"))
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "cm", nil)
+	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden })
+	var lists atomic.Int32
+	client.PrependReactor("list", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return lists.Add(1) < 3, nil, forbidden // the third one is let through
+	})
+	c, _ := newCache(t, client)
+	c.Register(podWith("p1", "cm"))
+	if cm, err := c.ConfigMap(t.Context(), "ns", "cm"); err != nil || cm.Data["k"] != "one" {
+		t.Errorf("got %v, %v", cm, err)
+	}
+	// Whom nothing waits for is told at once.
+	if _, err := c.ConfigMap(t.Context(), "ns", "other"); !apierrors.IsForbidden(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestReferencesAreCounted(t *testing.T) {
 	ctx := context.Background()
 	client := fake.NewClientset(configMap("cm", "one", "1"))
@@ -136,8 +174,8 @@ func TestImmutableObjectsAreNotWatched(t *testing.T) {
 	w := newWatched(fake.NewClientset(obj), key{ConfigMap, "ns", "cm"}, func() {}, func() { close(frozen); cancel() })
 	w.run(ctx) // ends because the object is immutable
 	<-frozen
-	if w.current() == nil {
-		t.Error("the object was forgotten")
+	if _, err := w.answer(key{ConfigMap, "ns", "cm"}); err != nil {
+		t.Errorf("the object was forgotten: %v", err)
 	}
 }
 

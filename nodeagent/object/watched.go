@@ -91,10 +91,14 @@ func (w *watched) recordErrors(lw *cache.ListWatch) *cache.ListWatch {
 
 func (w *watched) run(ctx context.Context) { w.reflector.RunWithContext(ctx) }
 
-func (w *watched) current() metav1.Object {
+// answer is the object at its newest version, once the watch has synced.
+func (w *watched) answer(k key) (metav1.Object, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.obj
+	if w.obj == nil {
+		return nil, notFound(k.kind, k.name)
+	}
+	return w.obj, nil
 }
 
 func (w *watched) lastError() error {

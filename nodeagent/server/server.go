@@ -121,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// Requests see that ctx is done; what does not end by itself is cut off.
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
 		_ = server.Close()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -58,8 +59,9 @@ type Manager struct {
 
 // podVolumes is what the manager knows of one pod.
 type podVolumes struct {
+	pod atomic.Pointer[v1.Pod] // the newest version; nil until Setup
+
 	mu      sync.Mutex
-	pod     *v1.Pod
 	mounted map[string]Mounted
 	gone    bool // torn down; a caller that waited for mu must look again
 }
@@ -101,7 +103,7 @@ func (m *Manager) Setup(ctx context.Context, pod *v1.Pod) (map[string]Mounted, e
 	}
 	p := m.lock(pod.UID)
 	defer p.mu.Unlock()
-	p.pod = pod
+	p.pod.Store(pod)
 	used := usedVolumes(pod)
 	var errs []error
 	for i := range pod.Spec.Volumes {
@@ -226,9 +228,7 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) ObjectChanged(kind, namespace, name string) {
 	ref := object.Reference{Kind: kind, Name: name}
 	for uid, p := range m.snapshot() {
-		p.mu.Lock()
-		pod := p.pod
-		p.mu.Unlock()
+		pod := p.pod.Load()
 		if pod == nil || pod.Namespace != namespace {
 			continue
 		}
@@ -247,9 +247,7 @@ func (m *Manager) PodUpdated(pod *v1.Pod) {
 	if !ok {
 		return
 	}
-	p.mu.Lock()
-	p.pod = pod
-	p.mu.Unlock()
+	p.pod.Store(pod)
 	for i := range pod.Spec.Volumes {
 		if v := &pod.Spec.Volumes[i]; v.DownwardAPI != nil || v.Projected != nil {
 			m.queue.Add(pod.UID)
@@ -287,17 +285,18 @@ func (m *Manager) refresh(ctx context.Context, uid types.UID) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || p.pod == nil {
+	pod := p.pod.Load()
+	if p.gone || pod == nil {
 		return nil
 	}
 	var errs []error
-	for i := range p.pod.Spec.Volumes {
-		v := &p.pod.Spec.Volumes[i]
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
 		t, known := m.typeOf(v)
 		if _, made := p.mounted[v.Name]; !made || !known || t.Content == nil {
 			continue
 		}
-		r := &request{Manager: m, pod: p.pod, volume: v, dir: p.mounted[v.Name].HostPath}
+		r := &request{Manager: m, pod: pod, volume: v, dir: p.mounted[v.Name].HostPath}
 		if err := m.writeContent(ctx, t, r); err != nil {
 			errs = append(errs, fmt.Errorf("volume %q: %w", v.Name, err))
 		}
