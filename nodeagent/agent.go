@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -22,6 +23,7 @@ import (
 	"proa/nodeagent/cri"
 	"proa/nodeagent/env"
 	"proa/nodeagent/image"
+	"proa/nodeagent/logs"
 	"proa/nodeagent/object"
 	"proa/nodeagent/planner"
 	"proa/nodeagent/probe"
@@ -43,6 +45,7 @@ type Agent struct {
 	pulls    pulls
 	metrics  *metrics
 	memory   int64 // capacity in bytes
+	gatherer prometheus.Gatherer
 	actions  map[planner.Verb]func(context.Context, *worker, *v1.Pod, planner.Action) planner.Result
 	ready    chan struct{}
 	node     *nodeState
@@ -67,8 +70,10 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	var gatherer prometheus.Gatherer
+	o.Registerer, gatherer = registry(o.Registerer)
 	a := &Agent{
-		o: o, client: client, runtime: o.Runtime, ready: make(chan struct{}),
+		o: o, gatherer: gatherer, client: client, runtime: o.Runtime, ready: make(chan struct{}),
 		workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
 		broadcaster: record.NewBroadcaster(),
 	}
@@ -184,6 +189,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.node.run)
 	run(a.runEvents)
 	run(a.runPods)
+	run(logs.NewRotator(logs.RotatorOptions{Runtime: a.runtime, Clock: a.o.Clock}).Run)
+	run(image.NewGC(image.GCOptions{Runtime: a.runtime, Clock: a.o.Clock, OnFailure: func(reason, message string) {
+		a.events.onNode(v1.EventTypeWarning, reason, message)
+	}}).Run)
+	if a.o.ServerCert != nil {
+		run(a.serve)
+	}
 	<-ctx.Done()
 	wg.Wait()
 	select {

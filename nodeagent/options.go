@@ -56,6 +56,11 @@ type Options struct {
 	Port int
 	// ServerCert is the server's certificate; nil leaves the server out.
 	ServerCert *tls.Certificate
+	// ClientCA verifies the server's callers' certificates, PEM; that of
+	// Config where empty. Tokens and permissions are asked of the API.
+	ClientCA []byte
+	// ServeAddress is the server's address without port; all addresses where empty.
+	ServeAddress string
 	// MaxPods is the node's pod capacity, 110 where 0.
 	MaxPods int
 	// Reserved is subtracted from the node's capacity.
@@ -75,7 +80,8 @@ type Options struct {
 	// reads those of the pod and its service account.
 	PullKeyring Keyring
 	Clock       clock.WithTickerAndDelayedExecution
-	// Registerer takes the metrics; nil drops them.
+	// Registerer takes the metrics. The server shows them if it is a
+	// prometheus.Gatherer too, as registries are; nil makes one.
 	Registerer prometheus.Registerer
 }
 

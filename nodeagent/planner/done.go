@@ -23,9 +23,12 @@ func (s *State) Done(a Action, r Result, now time.Time) {
 	s.merge(r)
 	switch a.Verb {
 	case SetupVolumes:
-		s.volumesReady = r.Err == nil
+		s.volumesReady, s.volumesGone = r.Err == nil, false
 		s.volumesRetry = s.volumesRetry.outcome(r.Err, now, 500*time.Millisecond, 8*time.Second)
-		s.volumesGone = false
+		if s.Ending() {
+			// What could not be set up is torn down without delay.
+			s.volumesRetry = retry{}
+		}
 	case TeardownVolumes:
 		s.volumesGone = r.Err == nil
 		if r.Err == nil {

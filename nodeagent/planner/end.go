@@ -15,7 +15,7 @@ const minimumGrace = 2 * time.Second
 // reverse order, then sandbox and volumes together, then the pod's traces.
 func (p *pass) end() {
 	if p.ending.IsZero() {
-		p.ending = p.now
+		p.ending, p.volumesRetry = p.now, retry{}
 	}
 	waiting := false
 	for _, key := range slices.Sorted(maps.Keys(p.underWay)) {
