@@ -10,7 +10,7 @@ import (
 )
 
 // PauseImage holds a pod sandbox's namespaces. It is part of the bundle.
-const PauseImage = "proa.local/pause:1.0"
+const PauseImage = LocalRegistry + "/pause:1.0"
 
 // facts are what the configuration depends on beside the paths.
 type facts struct {

@@ -243,6 +243,26 @@ func TestUnpackRefuses(t *testing.T) {
 	}
 }
 
+func TestLocalRegistryIsNotOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, LocalRegistry, "hosts.toml")
+	if err := writeLocalRegistry(dir); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != localRegistry {
+		t.Errorf("first: %q, %v", b, err)
+	}
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeLocalRegistry(dir); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "mine" {
+		t.Errorf("second: %q, %v", b, err)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	id := hostid.ID("0a1b2c3d")
 	cases := map[string]struct {

@@ -181,6 +181,9 @@ func (r *Runtime) prepare() (config, snapshotter string, err error) {
 			return "", "", err
 		}
 	}
+	if err := writeLocalRegistry(r.layout.Registries); err != nil {
+		return "", "", err
+	}
 	if r.digest != "" {
 		archive, digest := embeddedBundle()
 		if err := unpack(strings.NewReader(archive), digest, filepath.Dir(r.dirs.bin)); err != nil {
