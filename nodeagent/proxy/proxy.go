@@ -26,6 +26,8 @@ const (
 	// coalesce is how long a change waits for others: a rollout brings several
 	// in a row.
 	coalesce = 5 * time.Millisecond
+	// repairShare bounds what repairs cost: one part in so many of the time.
+	repairShare = 100
 	// sliceIndex is the index of EndpointSlices by Service, "namespace/name".
 	sliceIndex = "proxy/service"
 	// staticOwner is the owner of what every table has. It sorts first.
@@ -104,6 +106,9 @@ type family struct {
 	changes *Changes
 	udp     []UDPPort
 	noLocal map[string][2]int
+	// When the kernel was last compared, and how long that took.
+	repaired   time.Time
+	repairTook time.Duration
 }
 
 // New checks the options and returns the component.
@@ -237,7 +242,10 @@ func (p *Proxy) loop(ctx context.Context, services, slcs cache.Indexer) {
 		case <-repair.C():
 			p.refresh(ctx)
 			for _, f := range p.families {
-				f.writer.full = true
+				// Of thousands of Services the comparison takes seconds.
+				if p.opts.Clock.Since(f.repaired) >= repairShare*f.repairTook {
+					f.writer.full = true
+				}
 			}
 		}
 	}
@@ -342,6 +350,7 @@ func (p *Proxy) observe(f *family, dirty map[string]time.Time, start time.Time, 
 	took := now.Sub(start).Seconds()
 	p.metrics.sync.WithLabelValues(name).Observe(took)
 	if full {
+		f.repaired, f.repairTook = now, now.Sub(start)
 		p.metrics.syncFull.WithLabelValues(name).Observe(took)
 	} else {
 		p.metrics.syncPartial.WithLabelValues(name).Observe(took)
