@@ -50,16 +50,15 @@ func TestReconcile(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := fake.NewClientset()
-	trust := &Trust{ClientCA: []byte("a"), FrontProxyCA: []byte("b"), FrontProxyNames: `["front-proxy-client"]`}
-	if err := Reconcile(ctx, client, o, trust); err != nil {
+	if err := Reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	created := writes(client)
-	if want := len(o.Namespaces) + len(o.PriorityClasses) + len(o.ClusterRoles) + len(o.ClusterRoleBindings) + len(o.Roles) + len(o.RoleBindings) + 1; created < want {
+	if want := len(o.Namespaces) + len(o.PriorityClasses) + len(o.ClusterRoles) + len(o.ClusterRoleBindings) + len(o.Roles) + len(o.RoleBindings); created < want {
 		t.Errorf("%d writes, want at least %d", created, want)
 	}
 	client.ClearActions()
-	if err := Reconcile(ctx, client, o, trust); err != nil {
+	if err := Reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	if n := writes(client); n != 0 {
@@ -83,7 +82,7 @@ func TestReconcile(t *testing.T) {
 	if err := client.RbacV1().ClusterRoleBindings().Delete(ctx, "cluster-admin", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := Reconcile(ctx, client, o, trust); err != nil {
+	if err := Reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	basic, err := roles.Get(ctx, "system:basic-user", metav1.GetOptions{})

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/token/cache"
-	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	tokenunion "k8s.io/apiserver/pkg/authentication/token/union"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
@@ -40,7 +40,7 @@ type Options struct {
 	FrontProxyNames []string
 
 	// StaticTokens are fixed bearer tokens: the process's own loopback clients.
-	StaticTokens map[string]*user.DefaultInfo
+	StaticTokens map[string]user.Info
 	// ServiceAccounts signs and checks service-account tokens.
 	ServiceAccounts *ServiceAccountTokens
 	// BootstrapClient reads bootstrap token Secrets; it may be set to a client that
@@ -83,7 +83,7 @@ func New(o Options) authenticator.Request {
 	}
 	var tokens []authenticator.Token
 	if len(o.StaticTokens) > 0 {
-		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, tokenfile.New(o.StaticTokens)))
+		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, staticTokens(o.StaticTokens)))
 	}
 	if o.ServiceAccounts != nil {
 		tokens = append(tokens, o.ServiceAccounts)
@@ -115,4 +115,16 @@ func (o onlyWithHeader) AuthenticateRequest(r *http.Request) (*authenticator.Res
 		return nil, false, nil
 	}
 	return o.Request.AuthenticateRequest(r)
+}
+
+// staticTokens authenticates by a fixed table.
+type staticTokens map[string]user.Info
+
+// AuthenticateToken implements authenticator.Token.
+func (s staticTokens) AuthenticateToken(_ context.Context, token string) (*authenticator.Response, bool, error) {
+	u, ok := s[token]
+	if !ok {
+		return nil, false, nil
+	}
+	return &authenticator.Response{User: u}, true, nil
 }

@@ -97,7 +97,7 @@ func TestNew(t *testing.T) {
 	})
 	auth := New(Options{
 		Clock: clock, Audiences: authenticator.Audiences{"api"}, ClientCA: ca.options, FrontProxyCA: other.options,
-		StaticTokens:    map[string]*user.DefaultInfo{"loop": {Name: "system:apiserver", Groups: []string{user.SystemPrivilegedGroup}}},
+		StaticTokens:    map[string]user.Info{"loop": &user.DefaultInfo{Name: "system:apiserver", Groups: []string{user.SystemPrivilegedGroup}}},
 		BootstrapClient: client, AnonymousPaths: HealthPaths(),
 	})
 	tests := map[string]struct {

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -19,6 +20,8 @@ type object struct{ resource, namespace, name string }
 // look-ups and a pod's end undoes exactly what it added.
 type Graph struct {
 	mu sync.RWMutex
+	// changed is closed, and replaced, when a pod is recorded.
+	changed chan struct{}
 	// pods are each known pod's node and references.
 	pods map[object]podRefs
 	// needs counts, for each object, the pods on each node that refer to it.
@@ -42,7 +45,8 @@ type volumeRefs struct {
 // NewGraph returns an empty graph.
 func NewGraph() *Graph {
 	return &Graph{
-		pods: map[object]podRefs{}, needs: map[object]map[string]int{},
+		changed: make(chan struct{}),
+		pods:    map[object]podRefs{}, needs: map[object]map[string]int{},
 		volumes: map[string]volumeRefs{}, volumeSecrets: map[object]map[string]struct{}{},
 		attachments: map[string]string{},
 	}
@@ -71,6 +75,25 @@ func (g *Graph) Related(node, resource, namespace, name string) bool {
 	return false
 }
 
+// Await is Related, but gives the graph until ctx ends to hear of a pod: a node
+// may see its new pod a moment before this server's own informer does, and a
+// refusal would cost the pod's start a retry.
+func (g *Graph) Await(ctx context.Context, node, resource, namespace, name string) bool {
+	for {
+		g.mu.RLock()
+		changed := g.changed
+		g.mu.RUnlock()
+		if g.Related(node, resource, namespace, name) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 // SetPod records a pod bound to a node.
 func (g *Graph) SetPod(pod *corev1.Pod) {
 	g.mu.Lock()
@@ -88,6 +111,8 @@ func (g *Graph) SetPod(pod *corev1.Pod) {
 		}
 		g.needs[r][p.node]++
 	}
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // DeletePod forgets a pod.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,12 +21,16 @@ import (
 type Node struct {
 	graph *Graph
 	rules []rbacv1.PolicyRule
+	// patience is how long a question about an object of a pod waits for the graph.
+	patience time.Duration
 }
 
 var _ authorizer.Authorizer = &Node{}
 
 // NewNode authorizes by graph and, for what it does not subdivide, by rules.
-func NewNode(graph *Graph, rules []rbacv1.PolicyRule) *Node { return &Node{graph: graph, rules: rules} }
+func NewNode(graph *Graph, rules []rbacv1.PolicyRule) *Node {
+	return &Node{graph: graph, rules: rules, patience: 100 * time.Millisecond}
+}
 
 // NodeIdentity is the node a user is: the name, which is empty for a member of
 // system:nodes without one, and whether it is a node at all.
@@ -41,7 +46,7 @@ func NodeIdentity(u user.Info) (name string, isNode bool) {
 }
 
 // Authorize implements authorizer.Authorizer.
-func (n *Node) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func (n *Node) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	node, isNode := NodeIdentity(a.GetUser())
 	if !isNode {
 		return authorizer.DecisionNoOpinion, "", nil
@@ -49,7 +54,7 @@ func (n *Node) Authorize(_ context.Context, a authorizer.Attributes) (authorizer
 	if node == "" {
 		return authorizer.DecisionNoOpinion, fmt.Sprintf("unknown node for user %q", a.GetUser().GetName()), nil
 	}
-	if why := n.refuses(node, a); why != nil {
+	if why := n.refuses(ctx, node, a); why != nil {
 		return authorizer.DecisionNoOpinion, why.Error(), nil
 	}
 	return authorizer.DecisionAllow, "", nil
@@ -69,23 +74,23 @@ func (*Node) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecis
 var errSilent = errors.New("")
 
 // refuses returns why a node may not do this, nil if it may.
-func (n *Node) refuses(node string, a authorizer.Attributes) error {
+func (n *Node) refuses(ctx context.Context, node string, a authorizer.Attributes) error {
 	if a.IsResourceRequest() {
 		switch a.GetAPIGroup() + "/" + a.GetResource() {
 		case "/secrets", "/configmaps":
-			return n.read(node, a)
+			return n.read(ctx, node, a)
 		case "/persistentvolumeclaims":
 			if a.GetSubresource() == "status" {
 				if !verb(a, "update", "patch") {
 					return errors.New("can only get/update/patch this type")
 				}
-				return n.related(node, a)
+				return n.related(ctx, node, a)
 			}
-			return n.get(node, a)
+			return n.get(ctx, node, a)
 		case "/persistentvolumes", "resource.k8s.io/resourceclaims", "storage.k8s.io/volumeattachments":
-			return n.get(node, a)
+			return n.get(ctx, node, a)
 		case "/serviceaccounts":
-			return n.serviceAccount(node, a)
+			return n.serviceAccount(ctx, node, a)
 		case "coordination.k8s.io/leases":
 			return lease(node, a)
 		case "storage.k8s.io/csinodes":
@@ -95,7 +100,7 @@ func (n *Node) refuses(node string, a authorizer.Attributes) error {
 		case "/nodes":
 			return ownNode(node, a)
 		case "/pods":
-			return n.pod(node, a)
+			return n.pod(ctx, node, a)
 		}
 	}
 	if RulesAllow(a, n.rules) {
@@ -106,27 +111,32 @@ func (n *Node) refuses(node string, a authorizer.Attributes) error {
 
 func verb(a authorizer.Attributes, verbs ...string) bool { return slices.Contains(verbs, a.GetVerb()) }
 
-func (n *Node) related(node string, a authorizer.Attributes) error {
+func (n *Node) related(ctx context.Context, node string, a authorizer.Attributes) error {
 	if a.GetName() == "" {
 		return errors.New("No Object name found") //nolint:staticcheck // upstream's words
 	}
-	if !n.graph.Related(node, a.GetResource(), a.GetNamespace(), a.GetName()) {
-		return fmt.Errorf("no relationship found between node '%s' and this object", node)
+	if n.graph.Related(node, a.GetResource(), a.GetNamespace(), a.GetName()) {
+		return nil
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, n.patience)
+	defer cancel()
+	if n.graph.Await(ctx, node, a.GetResource(), a.GetNamespace(), a.GetName()) {
+		return nil
+	}
+	return fmt.Errorf("no relationship found between node '%s' and this object", node)
 }
 
-func (n *Node) get(node string, a authorizer.Attributes) error {
+func (n *Node) get(ctx context.Context, node string, a authorizer.Attributes) error {
 	switch {
 	case a.GetVerb() != "get":
 		return errors.New("can only get individual resources of this type")
 	case a.GetSubresource() != "":
 		return errors.New("cannot get subresource")
 	}
-	return n.related(node, a)
+	return n.related(ctx, node, a)
 }
 
-func (n *Node) read(node string, a authorizer.Attributes) error {
+func (n *Node) read(ctx context.Context, node string, a authorizer.Attributes) error {
 	switch {
 	case !verb(a, "get", "list", "watch"):
 		return errors.New("can only read resources of this type")
@@ -135,12 +145,12 @@ func (n *Node) read(node string, a authorizer.Attributes) error {
 	case a.GetNamespace() == "":
 		return errors.New("can only read namespaced object of this type")
 	}
-	return n.related(node, a)
+	return n.related(ctx, node, a)
 }
 
-func (n *Node) serviceAccount(node string, a authorizer.Attributes) error {
+func (n *Node) serviceAccount(ctx context.Context, node string, a authorizer.Attributes) error {
 	if a.GetVerb() == "get" && a.GetSubresource() == "" {
-		return n.read(node, a)
+		return n.read(ctx, node, a)
 	}
 	switch {
 	case a.GetVerb() != "create" || a.GetName() == "":
@@ -148,7 +158,7 @@ func (n *Node) serviceAccount(node string, a authorizer.Attributes) error {
 	case a.GetSubresource() != "token":
 		return errors.New("can only create token subresource of serviceaccount")
 	}
-	return n.related(node, a)
+	return n.related(ctx, node, a)
 }
 
 // lease: on create the name is not known yet; the NodeRestriction plugin checks it.
@@ -216,18 +226,18 @@ func ownNode(node string, a authorizer.Attributes) error {
 	return errSilent
 }
 
-func (n *Node) pod(node string, a authorizer.Attributes) error {
+func (n *Node) pod(ctx context.Context, node string, a authorizer.Attributes) error {
 	switch a.GetSubresource() {
 	case "":
 		switch a.GetVerb() {
 		case "get":
-			return n.get(node, a)
+			return n.get(ctx, node, a)
 		case "list", "watch":
 			if selects(a, "spec.nodeName", node) {
 				return nil
 			}
 			if a.GetName() != "" {
-				return n.related(node, a)
+				return n.related(ctx, node, a)
 			}
 			return errors.New("can only list/watch pods with spec.nodeName field selector")
 		case "create", "delete": // mirror pods; NodeRestriction limits them

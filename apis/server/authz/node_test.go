@@ -92,6 +92,7 @@ func TestNode(t *testing.T) {
 	g := NewGraph()
 	g.SetPod(boundPod("a", "n1"))
 	n := NewNode(g, []rbacv1.PolicyRule{{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{""}, Resources: []string{"services"}}})
+	n.patience = 0
 	node1 := &user.DefaultInfo{Name: "system:node:n1", Groups: []string{"system:nodes"}}
 	sel := func(v string) fields.Requirements {
 		return fields.OneTermEqualSelector("spec.nodeName", v).Requirements()
@@ -140,5 +141,21 @@ func TestNode(t *testing.T) {
 				t.Errorf("got %s %q %v", got, reason, err)
 			}
 		})
+	}
+}
+
+func TestAwait(t *testing.T) {
+	g := NewGraph()
+	asked := make(chan bool)
+	go func() { asked <- g.Await(context.Background(), "n1", "secrets", "ns", "env") }()
+	g.SetPod(boundPod("other", "n2"))
+	g.SetPod(boundPod("a", "n1"))
+	if !<-asked {
+		t.Error("must hear of the pod")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if g.Await(ctx, "n3", "secrets", "ns", "env") {
+		t.Error("an unrelated node must be refused when its time is over")
 	}
 }
