@@ -121,7 +121,7 @@ func (r *reader) follow(ctx context.Context, running func(context.Context) (bool
 	if err != nil {
 		return fmt.Errorf("failed to create fsnotify watcher: %w", err)
 	}
-	defer watcher.Close()
+	defer func() { _ = watcher.Close() }()
 	dir := filepath.Dir(r.file.Name())
 	if err := watcher.Add(dir); err != nil {
 		return fmt.Errorf("failed to watch directory %q: %w", dir, err)

@@ -197,7 +197,7 @@ func (n *nodeReader) lines(file string, each func(fields []string)) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	scanner := bufio.NewScanner(f)
 	scanner.Buffer(nil, 1<<20) // the intr line of stat is long
 	for scanner.Scan() {

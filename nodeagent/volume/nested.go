@@ -22,7 +22,7 @@ func makeNestedMountpoints(pod *v1.Pod, volume, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, point := range points {
 		if err := root.MkdirAll(point, 0o755); err != nil {
 			return fmt.Errorf("unable to create nested volume mountpoints: %w", err)

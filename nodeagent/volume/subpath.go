@@ -23,7 +23,7 @@ func SubPath(mounted Mounted, subPath string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	return os.Readlink(fdPath(fd))
 }
 
@@ -37,17 +37,30 @@ func (m *Manager) MountSubPath(pod *v1.Pod, container string, index int, volume 
 		return "", err
 	}
 	target := filepath.Join(m.podDir(pod.UID), "volume-subpaths", volume, container, strconv.Itoa(index))
-	if _, err := os.Lstat(target); err == nil {
-		there, err := m.mounter.IsMountPoint(target)
-		if err != nil || there {
-			return target, err
-		}
-	}
 	fd, err := openSubPath(mounted, subPath)
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
+	if _, err := os.Lstat(target); err == nil {
+		there, err := m.mounter.IsMountPoint(target)
+		if err != nil {
+			return "", err
+		}
+		if there && sameFile(fd, target) {
+			return target, nil
+		}
+		// The file was replaced, as a config map's are at every change: a
+		// container that starts again must see the new one.
+		if there {
+			if err := m.mounter.Unmount(target); err != nil {
+				return "", err
+			}
+		}
+		if err := os.Remove(target); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+	}
 	if err := makeTarget(fd, target); err != nil {
 		return "", err
 	}
@@ -66,7 +79,7 @@ func openSubPath(mounted Mounted, subPath string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if _, err := root.Stat(subPath); errors.Is(err, os.ErrNotExist) {
 		if err := makeDirs(root, filepath.Clean(subPath)); err != nil {
 			return -1, fmt.Errorf("failed to create subPath directory %q: %w", subPath, err)
@@ -76,7 +89,7 @@ func openSubPath(mounted Mounted, subPath string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	fd, err := unix.Openat2(int(dir.Fd()), subPath, &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
@@ -113,6 +126,11 @@ func makeDirs(root *os.Root, path string) error {
 		}
 	}
 	return nil
+}
+
+func sameFile(fd int, path string) bool {
+	var a, b unix.Stat_t
+	return unix.Fstat(fd, &a) == nil && unix.Stat(path, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
 }
 
 // makeTarget makes a mount point that fits: a directory or an empty file.

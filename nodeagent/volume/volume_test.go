@@ -45,6 +45,9 @@ func (f *fakeMounter) Mount(source, target, fstype string, _ uintptr, data strin
 		if err != nil {
 			return err
 		}
+		if err := errors.Join(os.Remove(target), os.Symlink(real, target)); err != nil {
+			return err
+		}
 		source, fstype = real, "bind"
 	}
 	f.calls = append(f.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", fstype, filepath.Base(source), filepath.Base(target), data)))
@@ -771,6 +774,17 @@ func TestMountSubPath(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"bind f 0", "bind d 1"}, f.mounter.calls); diff != "" {
 		t.Error(diff)
+	}
+	// A file that was replaced, here by a directory, is bound anew.
+	if err := errors.Join(os.Remove(got["v"].HostPath+"/f"), os.Mkdir(got["v"].HostPath+"/f", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	target, err := f.MountSubPath(pod, "c", 0, "v", got["v"], "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(target); err != nil || !info.IsDir() {
+		t.Errorf("%s is %v, %v", target, info, err)
 	}
 }
 
