@@ -34,7 +34,7 @@ func TestRenderConfig(t *testing.T) {
 		paths[path] = true
 		golden := filepath.Join("testdata", name+".toml")
 		if *update {
-			if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
