@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -79,7 +80,7 @@ func New(o Options) (*Server, error) {
 		if o.Config == nil {
 			return nil, errors.New("dns: neither Config nor Client is given")
 		}
-		client, err := kubernetes.NewForConfig(o.Config)
+		client, err := kubernetes.NewForConfig(clientConfig(o.Config))
 		if err != nil {
 			return nil, fmt.Errorf("dns: client: %w", err)
 		}
@@ -173,6 +174,9 @@ func (s *Server) Run(ctx context.Context) error {
 		for _, a := range more {
 			addrs = append(addrs, a.String())
 		}
+	}
+	if len(addrs) == 0 {
+		return errors.New("dns: no address to listen on")
 	}
 	var listeners []*listener
 	for _, a := range addrs {
@@ -285,4 +289,13 @@ func trim(obj any) (any, error) {
 		a.SetManagedFields(nil)
 	}
 	return obj, nil
+}
+
+// clientConfig is c for the built-in types and without limits of the client's own.
+func clientConfig(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS = -1
+	c.ContentType = runtime.ContentTypeProtobuf
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	return c
 }

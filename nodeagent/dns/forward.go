@@ -26,6 +26,9 @@ const (
 	// stub resolvers give up after 5 seconds.
 	upstreamTimeout = 2 * time.Second
 	forwardTimeout  = 4500 * time.Millisecond
+	// maxForwards is how many questions may wait for others at once, CoreDNS's
+	// max_concurrent in kubeadm's configuration.
+	maxForwards = 1000
 	// resolvConfAge is how long the host's resolv.conf is trusted.
 	resolvConfAge = 10 * time.Second
 	// hopOption marks our own questions, from the range for local use (RFC 6891).
@@ -37,6 +40,7 @@ const (
 
 var (
 	errNoUpstream = errors.New("no other DNS server is known: name one in /etc/resolv.conf or by --dns-upstream")
+	errBusy       = fmt.Errorf("%d questions wait for the upstream servers already", maxForwards)
 	errLoop       = errors.New("a question came back to this server: one of its upstream servers sends it here")
 )
 
@@ -58,6 +62,7 @@ type forwarder struct {
 	cache     *utilcache.LRUExpireCache
 	flights   singleflight.Group
 	hits      func(hit bool)
+	slots     chan struct{} // taken by each question under way
 
 	mu        sync.Mutex
 	preferred string // the upstream that answered last
@@ -65,7 +70,7 @@ type forwarder struct {
 
 func newForwarder(upstreams func() []string, ex exchanger, c clock.PassiveClock, instance string, hits func(bool)) *forwarder {
 	return &forwarder{
-		upstreams: upstreams, exchange: ex, clock: c, instance: instance, hits: hits,
+		upstreams: upstreams, exchange: ex, clock: c, instance: instance, hits: hits, slots: make(chan struct{}, maxForwards),
 		cache: utilcache.NewLRUExpireCacheWithClock(cacheSize, c),
 	}
 }
@@ -93,6 +98,12 @@ func (f *forwarder) forward(ctx context.Context, req *dns.Msg) (*dns.Msg, error)
 		return aged(c.msg, uint32(f.clock.Since(c.at)/time.Second)), nil
 	}
 	f.hits(false)
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	default:
+		return nil, errBusy
+	}
 	// All who ask the same wait for one question to the outside. That also is
 	// what a loop through a server that drops our mark ends at: the question
 	// that comes back waits for itself, and times out.

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -127,7 +128,7 @@ func (n *Network) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logger)
 	factory := n.opts.Informers
 	if factory == nil {
-		cs, err := kubernetes.NewForConfig(n.opts.Config)
+		cs, err := kubernetes.NewForConfig(clientConfig(n.opts.Config))
 		if err != nil {
 			return fmt.Errorf("network: client: %w", err)
 		}
@@ -303,4 +304,13 @@ func trimNode(obj any) (any, error) {
 		Spec:       corev1.NodeSpec{PodCIDR: node.Spec.PodCIDR, PodCIDRs: node.Spec.PodCIDRs},
 		Status:     corev1.NodeStatus{Addresses: node.Status.Addresses},
 	}, nil
+}
+
+// clientConfig is c for the built-in types and without limits of the client's own.
+func clientConfig(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS = -1
+	c.ContentType = runtime.ContentTypeProtobuf
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	return c
 }

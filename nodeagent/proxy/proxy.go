@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -120,7 +121,7 @@ func New(o Options) (*Proxy, error) {
 		if o.Config == nil {
 			return nil, errors.New("proxy: neither Config nor Client is given")
 		}
-		client, err := kubernetes.NewForConfig(o.Config)
+		client, err := kubernetes.NewForConfig(clientConfig(o.Config))
 		if err != nil {
 			return nil, fmt.Errorf("proxy: client: %w", err)
 		}
@@ -447,4 +448,13 @@ func (p *Proxy) facts(name corev1.IPFamily) Facts {
 		}
 	}
 	return f
+}
+
+// clientConfig is c for the built-in types and without limits of the client's own.
+func clientConfig(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.QPS = -1
+	c.ContentType = runtime.ContentTypeProtobuf
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	return c
 }
