@@ -89,6 +89,8 @@ func New(opts Options) (*Controllers, error) {
 	opts.Config.QPS = -1
 	opts.Config.RateLimiter = nil
 	opts.Config.UserAgent = userAgent
+	// Deprecation warnings are for users; we write Endpoints on purpose.
+	opts.Config.WarningHandlerWithContext = rest.NoWarnings{}
 
 	mgr, err := manager.New(opts.Config, manager.Options{
 		Scheme:                        clientgoscheme.Scheme,
