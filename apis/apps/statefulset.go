@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -90,9 +89,6 @@ func defaultStatefulSet(s statefulSet) {
 	if r := spec.UpdateStrategy.RollingUpdate; r != nil && spec.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
 		if r.Partition == nil {
 			r.Partition = ptr.To[int32](0)
-		}
-		if r.MaxUnavailable == nil {
-			r.MaxUnavailable = ptr.To(intstr.FromInt32(1))
 		}
 	}
 	if spec.PersistentVolumeClaimRetentionPolicy == nil {

@@ -80,7 +80,7 @@ func validateSubsets(subsets []corev1.EndpointSubset) (errs field.ErrorList) {
 }
 
 func validateEndpointAddress(a *corev1.EndpointAddress, path *field.Path) field.ErrorList {
-	errs := validation.IsValidIPForLegacyField(path.Child("ip"), a.IP, false, nil)
+	errs := validation.IsValidIPForLegacyField(path.Child("ip"), a.IP, true, nil)
 	if a.Hostname != "" {
 		errs = append(errs, ValidateDNSLabel(a.Hostname, path.Child("hostname"))...)
 	}

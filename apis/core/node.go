@@ -86,7 +86,7 @@ func validateNode(n *corev1.Node) field.ErrorList {
 	}
 	cidrs := field.NewPath("spec", "podCIDRs")
 	for i, cidr := range n.Spec.PodCIDRs {
-		errs = append(errs, validation.IsValidCIDRForLegacyField(cidrs.Index(i), cidr, false, nil)...)
+		errs = append(errs, validation.IsValidCIDRForLegacyField(cidrs.Index(i), cidr, true, nil)...)
 	}
 	if len(n.Spec.PodCIDRs) > 1 {
 		dual, err := netutils.IsDualStackCIDRStrings(n.Spec.PodCIDRs)

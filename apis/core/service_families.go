@@ -44,7 +44,7 @@ func validateClusterIPs(s, old *corev1.Service, spec *field.Path) (errs field.Er
 			}
 			continue
 		}
-		bad := validation.IsValidIPForLegacyField(ips.Index(i), ip, false, old.Spec.ClusterIPs)
+		bad := validation.IsValidIPForLegacyField(ips.Index(i), ip, true, old.Spec.ClusterIPs)
 		wellFormed = wellFormed && len(bad) == 0
 		errs = append(errs, bad...)
 	}

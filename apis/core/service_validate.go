@@ -45,11 +45,11 @@ func validateService(s, old *corev1.Service) (errs field.ErrorList) {
 	if s.Spec.Selector != nil {
 		errs = append(errs, metav1validation.ValidateLabels(s.Spec.Selector, spec.Child("selector"))...)
 	}
-	errs = append(errs, validateAffinity(s, spec)...)
+	errs = append(errs, validateSessionAffinity(s, spec)...)
 	errs = append(errs, validateClusterIPs(s, old, spec)...)
 	for i, ip := range s.Spec.ExternalIPs {
 		path := spec.Child("externalIPs").Index(i)
-		if bad := validation.IsValidIPForLegacyField(path, ip, false, old.Spec.ExternalIPs); len(bad) > 0 {
+		if bad := validation.IsValidIPForLegacyField(path, ip, true, old.Spec.ExternalIPs); len(bad) > 0 {
 			errs = append(errs, bad...)
 		} else {
 			errs = append(errs, ValidateEndpointIP(ip, path)...)
@@ -121,7 +121,7 @@ func ValidatePortNumOrName(port intstr.IntOrString, path *field.Path) field.Erro
 	return field.ErrorList{field.InternalError(path, fmt.Errorf("unknown type: %v", port.Type))}
 }
 
-func validateAffinity(s *corev1.Service, spec *field.Path) field.ErrorList {
+func validateSessionAffinity(s *corev1.Service, spec *field.Path) field.ErrorList {
 	errs := oneOf(s.Spec.SessionAffinity, spec.Child("sessionAffinity"), corev1.ServiceAffinityClientIP, corev1.ServiceAffinityNone)
 	path, config := spec.Child("sessionAffinityConfig"), s.Spec.SessionAffinityConfig
 	switch s.Spec.SessionAffinity {
@@ -182,13 +182,13 @@ func validateSourceRanges(s, old *corev1.Service) (errs field.ErrorList) {
 			had = append(had, strings.TrimSpace(cidr))
 		}
 		for i, cidr := range s.Spec.LoadBalancerSourceRanges {
-			errs = append(errs, validation.IsValidCIDRForLegacyField(path.Index(i), strings.TrimSpace(cidr), false, had)...)
+			errs = append(errs, validation.IsValidCIDRForLegacyField(path.Index(i), strings.TrimSpace(cidr), true, had)...)
 		}
 	case annotated:
 		path = field.NewPath("metadata", "annotations").Key(corev1.AnnotationLoadBalancerSourceRangesKey)
 		if list := strings.TrimSpace(given); list != "" && old.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey] != given {
 			for _, cidr := range strings.Split(list, ",") {
-				errs = append(errs, validation.IsValidCIDRForLegacyField(path, strings.TrimSpace(cidr), false, nil)...)
+				errs = append(errs, validation.IsValidCIDRForLegacyField(path, strings.TrimSpace(cidr), true, nil)...)
 			}
 		}
 	default:
@@ -269,7 +269,7 @@ func validateLoadBalancerStatus(s, old *corev1.Service) (errs field.ErrorList) {
 	for i, in := range s.Status.LoadBalancer.Ingress {
 		at := path.Index(i)
 		if in.IP != "" {
-			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, false, had)...)
+			errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, true, had)...)
 		}
 		switch mode := at.Child("ipMode"); {
 		case in.IPMode == nil && in.IP != "":

@@ -98,7 +98,7 @@ func validateEndpoints(s slice) (errs field.ErrorList) {
 func validateAddress(t discoveryv1.AddressType, a string, list, at *field.Path) (errs field.ErrorList) {
 	switch t {
 	case discoveryv1.AddressTypeIPv4:
-		errs = validation.IsValidIPForLegacyField(at, a, false, nil)
+		errs = validation.IsValidIPForLegacyField(at, a, true, nil)
 	case discoveryv1.AddressTypeIPv6:
 		errs = validation.IsValidIP(at, a)
 	case discoveryv1.AddressTypeFQDN:
