@@ -41,9 +41,45 @@ func Cleanup(ctx context.Context, o Options) error {
 			errs = append(errs, fmt.Errorf("deleting nftables table %s: %w", o.Table, err))
 		}
 	}
+	errs = append(errs, cleanHostPorts(ctx, o.NFT))
 	if link, err := netlink.LinkByName(o.Bridge); err == nil {
 		if err := netlink.LinkDel(link); err != nil {
 			errs = append(errs, fmt.Errorf("deleting bridge %s: %w", o.Bridge, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// The CNI plugin portmap keeps the host ports of all networks of a host in one
+// table, which it never deletes. These chains have a rule for each port in use.
+const hostPortTable = "cni_hostport"
+
+var hostPortChains = [...]string{"hostports", "hostip_hostports"}
+
+// cleanHostPorts deletes portmap's table if no host port is in use any more.
+func cleanHostPorts(ctx context.Context, open func(knftables.Family, string) (knftables.Interface, error)) error {
+	var errs []error
+	for _, family := range []knftables.Family{knftables.IPv4Family, knftables.IPv6Family} {
+		nft, err := open(family, hostPortTable)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if _, err := nft.ListAll(ctx); err != nil {
+			continue // there is no such table
+		}
+		used := false
+		for _, chain := range hostPortChains {
+			rules, err := nft.ListRules(ctx, chain)
+			used = used || len(rules) > 0 || err != nil && !knftables.IsNotFound(err)
+		}
+		if used {
+			continue
+		}
+		tx := nft.NewTransaction()
+		tx.Delete(&knftables.Table{})
+		if err := nft.Run(ctx, tx); err != nil && !knftables.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("deleting nftables table %s: %w", hostPortTable, err))
 		}
 	}
 	return errors.Join(errs...)

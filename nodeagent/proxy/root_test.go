@@ -701,6 +701,15 @@ func TestTwoNodes(t *testing.T) {
 	})
 	l.sub("cleanup leaves nothing", func(t *testing.T) {
 		stopA()
+		// Of portmap's tables the one in use stays.
+		l.in("a", "nft 'add table ip cni_hostport; add chain ip cni_hostport hostports'")
+		l.in("b", "nft 'add table ip cni_hostport; add chain ip cni_hostport hostports; add rule ip cni_hostport hostports counter'")
+		if out := l.run(l.command("b", "cleanup", "none", filepath.Join(l.dir, "none"))); out != "" {
+			t.Error(out)
+		}
+		if got := l.in("b", "nft list tables"); !strings.Contains(got, "cni_hostport") {
+			t.Errorf("host ports in use are gone; left: %s", got)
+		}
 		if out := l.run(l.command("a", "cleanup", "a", filepath.Join(l.dir, "a"))); out != "" {
 			t.Error(out)
 		}
