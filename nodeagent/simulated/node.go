@@ -35,6 +35,9 @@ func (n *Nodes) node(i int) *v1.Node {
 			v1.LabelArchStable:         runtime.GOARCH,
 			v1.LabelInstanceTypeStable: "simulated",
 			"type":                     "simulated",
+			// As the kubelet sets them; otherwise node lifecycle patches every node for them.
+			"beta.kubernetes.io/os":   "linux",
+			"beta.kubernetes.io/arch": runtime.GOARCH,
 		}},
 		Status: n.nodeStatus(i),
 	}
