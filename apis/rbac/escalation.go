@@ -32,7 +32,11 @@ func newEscalation(d *kind.Deps) escalation {
 		if resource == "" {
 			return nil, fmt.Errorf("unsupported role reference kind: %q", ref.Kind)
 		}
-		o, err := d.StoreOf(rbacv1.Resource(resource)).Get(request.WithNamespace(ctx, namespace), ref.Name, &metav1.GetOptions{})
+		store := d.StoreOf(rbacv1.Resource(resource))
+		if store == nil {
+			return nil, fmt.Errorf("%s are not served", resource)
+		}
+		o, err := store.Get(request.WithNamespace(ctx, namespace), ref.Name, &metav1.GetOptions{})
 		if err != nil {
 			return nil, err
 		}
