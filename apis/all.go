@@ -10,10 +10,15 @@ import (
 	"proa/apis/apps"
 	"proa/apis/authentication"
 	"proa/apis/authorization"
+	"proa/apis/batch"
 	"proa/apis/certificates"
+	"proa/apis/coordination"
 	"proa/apis/core"
+	"proa/apis/discovery"
+	"proa/apis/events"
 	"proa/apis/kind"
 	"proa/apis/rbac"
+	"proa/apis/scheduling"
 )
 
 // Kinds is the one list of built-in kinds.
@@ -23,12 +28,17 @@ func Kinds() []kind.Any {
 		apps.Kinds(),
 		authentication.Kinds(),
 		authorization.Kinds(),
+		batch.Kinds(),
 		certificates.Kinds(),
+		coordination.Kinds(),
+		discovery.Kinds(),
+		events.Kinds(),
 		rbac.Kinds(),
+		scheduling.Kinds(),
 	)
 }
 
 // Conversions are the scheme's conversions between versions that differ.
 func Conversions() []func(*runtime.Scheme) error {
-	return nil
+	return []func(*runtime.Scheme) error{events.AddConversions}
 }

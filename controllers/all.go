@@ -12,10 +12,14 @@ import (
 
 	"proa/controllers/apps"
 	"proa/controllers/batch"
+	"proa/controllers/bootstrap"
+	"proa/controllers/certificates"
 	"proa/controllers/control"
 	"proa/controllers/core"
 	"proa/controllers/discovery"
 	"proa/controllers/garbagecollector"
+	"proa/controllers/node"
+	"proa/controllers/podgc"
 )
 
 // Entry is one controller of the list.
@@ -59,6 +63,7 @@ func All() []Entry {
 		{"replicaset-controller", append(in("apps", "replicasets"), v1("pods")...), apps.SetupReplicaSet},
 		{"deployment-controller", append(in("apps", "deployments", "replicasets"), v1("pods")...), apps.SetupDeployment},
 
+		{"daemonset-controller", append(in("apps", "daemonsets", "controllerrevisions"), v1("nodes", "pods")...), apps.SetupDaemonSet},
 		{"endpointslice-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "pods", "nodes")...), discovery.SetupEndpointSlice},
 		{"endpoints-controller", v1("services", "pods", "endpoints"), core.SetupEndpoints},
 
@@ -67,10 +72,15 @@ func All() []Entry {
 		{"ttl-after-finished-controller", in("batch", "jobs"), batch.SetupTTLAfterFinished},
 		{"garbage-collector-controller", nil, func(env *control.Env) error { return garbagecollector.Setup(env, cachedWhole()) }},
 
-		// Controllers of other folders: node lifecycle and node IPAM
-		// (controllers/node), pod garbage collection (controllers/podgc),
-		// certificate approving, signing and cleaning (controllers/certificates).
-		// ADD THEIR LINES HERE.
+		{"node-ipam-controller", v1("nodes"), node.SetupIPAM},
+		{"node-lifecycle-controller", append(in("coordination.k8s.io", "leases"), v1("nodes", "pods")...), node.SetupLifecycle},
+		{"taint-eviction-controller", v1("nodes", "pods"), node.SetupTaintEviction},
+		{"pod-garbage-collector-controller", v1("nodes", "pods"), podgc.Setup},
+		{"certificatesigningrequest-approving-controller", in("certificates.k8s.io", "certificatesigningrequests"), certificates.SetupApprover},
+		{"certificatesigningrequest-signing-controller", in("certificates.k8s.io", "certificatesigningrequests"), certificates.SetupSigner},
+		{"certificatesigningrequest-cleaner-controller", in("certificates.k8s.io", "certificatesigningrequests"), certificates.SetupCleaner},
+		{"token-cleaner-controller", v1("secrets"), bootstrap.SetupTokenCleaner},
+		{"clusterrole-aggregation-controller", in("rbac.authorization.k8s.io", "clusterroles"), bootstrap.SetupClusterRoleAggregation},
 	}
 }
 

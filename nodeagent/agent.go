@@ -43,6 +43,7 @@ type Agent struct {
 	probes   *probe.Manager
 	events   events
 	pulls    pulls
+	limit    limiter
 	metrics  *metrics
 	memory   int64 // capacity in bytes
 	gatherer prometheus.Gatherer
@@ -74,7 +75,7 @@ func New(o Options) (*Agent, error) {
 	o.Registerer, gatherer = registry(o.Registerer)
 	a := &Agent{
 		o: o, gatherer: gatherer, client: client, runtime: o.Runtime, ready: make(chan struct{}),
-		workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
+		limit: newLimiter(), workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
 		broadcaster: record.NewBroadcaster(),
 	}
 	if a.runtime == nil {
@@ -193,7 +194,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(image.NewGC(image.GCOptions{Runtime: a.runtime, Clock: a.o.Clock, OnFailure: func(reason, message string) {
 		a.events.onNode(v1.EventTypeWarning, reason, message)
 	}}).Run)
-	if a.o.ServerCert != nil {
+	if a.o.ServerCert != nil || a.o.GetCertificate != nil {
 		run(a.serve)
 	}
 	<-ctx.Done()

@@ -56,6 +56,9 @@ type Options struct {
 	Port int
 	// ServerCert is the server's certificate; nil leaves the server out.
 	ServerCert *tls.Certificate
+	// GetCertificate is asked at every connection instead, for a certificate
+	// that is rotated or not issued yet.
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// ClientCA verifies the server's callers' certificates, PEM; that of
 	// Config where empty. Tokens and permissions are asked of the API.
 	ClientCA []byte

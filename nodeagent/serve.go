@@ -71,6 +71,13 @@ func (a *Agent) clientCA() ([]byte, error) {
 	return nil, errors.New("nodeagent: ServerCert is given, so ClientCA must be: it says whom the server believes")
 }
 
+func (a *Agent) tls() *tls.Config {
+	if a.o.GetCertificate != nil {
+		return &tls.Config{GetCertificate: a.o.GetCertificate}
+	}
+	return &tls.Config{Certificates: []tls.Certificate{*a.o.ServerCert}}
+}
+
 // serve is the node's server on port 10250.
 func (a *Agent) serve(ctx context.Context) error {
 	pem, err := a.clientCA()
@@ -86,7 +93,7 @@ func (a *Agent) serve(ctx context.Context) error {
 		return err
 	}
 	s, err := server.New(server.Options{
-		Addr: net.JoinHostPort(a.o.ServeAddress, strconv.Itoa(a.o.Port)), TLS: &tls.Config{Certificates: []tls.Certificate{*a.o.ServerCert}},
+		Addr: net.JoinHostPort(a.o.ServeAddress, strconv.Itoa(a.o.Port)), TLS: a.tls(),
 		Authenticator: authn, Authorizer: authz, NodeName: a.o.NodeName, Backend: a, Runtime: a.runtime, RootDir: a.o.RootDir,
 		Healthy: a.node.healthy, Metrics: a.gatherer, Clock: a.o.Clock,
 	})

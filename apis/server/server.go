@@ -30,6 +30,10 @@ import (
 // stepRetry is the pause before a failed start-up step is tried again.
 const stepRetry = 200 * time.Millisecond
 
+// shutdownTimeout is how long open connections are waited for at the end;
+// clients' watches would hold them forever.
+const shutdownTimeout = 2 * time.Second
+
 // Server is the API server as a component.
 type Server struct {
 	transport *inMemory
@@ -176,6 +180,7 @@ func (s *Server) LocalConfig(userName string) *rest.Config {
 
 // Run serves until ctx ends, then drains.
 func (s *Server) Run(ctx context.Context) error {
+	s.chain.GenericAPIServer.ShutdownTimeout = shutdownTimeout
 	prepared, err := s.chain.PrepareRun()
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	cfg := &config{}
+	cfg := &serverConfig{}
 	var output string
 	c := &cobra.Command{
 		Use:   "check",
@@ -45,7 +45,7 @@ func checkCommand() *cobra.Command {
 }
 
 // preflight is what `proa server` with these flags asks of the host.
-func (c *config) preflight() check.Options {
+func (c *serverConfig) preflight() check.Options {
 	o := check.Options{DataDir: c.dataDir, Node: !c.noNode, Ports: []check.Port{
 		{Address: c.bindAddress, Number: c.securePort, Use: "API server", Flag: "--secure-port"},
 	}}

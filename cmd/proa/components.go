@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -20,6 +22,7 @@ import (
 	"proa/apis/server"
 	"proa/apis/server/identity"
 	"proa/apis/store"
+	"proa/config"
 	"proa/controllers"
 	"proa/controllers/scheduler"
 	"proa/nodeagent/hostid"
@@ -28,25 +31,33 @@ import (
 
 // cluster is one `proa server`: its configuration and what its steps have made so far.
 type cluster struct {
-	config   *config
+	config   *serverConfig
 	clock    clock.RealClock
 	out      io.Writer
 	id       hostid.ID
 	identity *identity.Identity
-	store    *store.Etcd
-	api      *server.Server
-	control  *controllers.Controllers
+	// bootstrap are the objects every cluster has.
+	bootstrap *config.Objects
+	node      *node
+	store     *store.Etcd
+	api       *server.Server
+	control   *controllers.Controllers
 }
 
 // steps is the ordered list of components.
 func (c *cluster) steps() []Step {
 	return []Step{
 		{Name: "certificates", Start: c.startIdentity},
+		{Name: "runtime", Start: c.startRuntime, Background: true},
 		{Name: "etcd", Start: c.startStore},
 		{Name: "apiserver", Start: c.startAPIServer},
 		{Name: "controllers", Start: c.startControllers},
 		{Name: "scheduler", Start: c.startScheduler},
 		{Name: "simulated-nodes", Start: c.startSimulatedNodes},
+		{Name: "network", Start: c.onNode((*node).startNetwork), Background: true},
+		{Name: "nodeagent", Start: c.onNode((*node).startAgent), Background: true},
+		{Name: "proxy", Start: c.onNode((*node).startProxy)},
+		{Name: "dns", Start: c.onNode((*node).startDNS), Background: true},
 	}
 }
 
@@ -56,6 +67,10 @@ func (c *cluster) startIdentity(context.Context) (Component, error) {
 		return nil, err
 	}
 	c.id = id
+	c.bootstrap, err = config.Load()
+	if err != nil {
+		return nil, err
+	}
 	services, err := prefixes(c.config.serviceCIDR)
 	if err != nil {
 		return nil, err
@@ -132,11 +147,25 @@ func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {
 		{Name: "kubernetes-service", Run: server.KubernetesService{
 			ClusterIP: services[0].Addr().Next(), Address: net.ParseIP(c.config.advertiseAddress), Port: c.config.securePort,
 		}.Start},
+		{Name: "bootstrap-objects", Run: c.reconcileBootstrap},
 		{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
 			ClientCAFile: id.ClusterCA.CertFile, RequestHeaderCAFile: id.FrontProxyCA.CertFile,
 			AllowedNames: []string{id.FrontProxyClient.Cert.Subject.CommonName},
 		}.Start},
 	}
+}
+
+// reconcileBootstrap writes the objects of config/ and the token for joining.
+func (c *cluster) reconcileBootstrap(ctx context.Context, loopback *rest.Config) error {
+	client, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return err
+	}
+	if err := config.Reconcile(ctx, client, c.bootstrap); err != nil {
+		return err
+	}
+	_, err = identity.EnsureJoinToken(ctx, client, c.config.dataDir, identity.CertHash(c.identity.ClusterCA.Cert), c.config.token)
+	return err
 }
 
 func (c *cluster) startControllers(context.Context) (Component, error) {
@@ -164,11 +193,63 @@ func (c *cluster) startSimulatedNodes(context.Context) (Component, error) {
 	})
 }
 
+// startRuntime describes this machine's node and starts its runtime.
+func (c *cluster) startRuntime(ctx context.Context) (Component, error) {
+	if c.config.noNode {
+		return nil, nil
+	}
+	pods, err := prefixes(c.config.clusterCIDR)
+	if err != nil {
+		return nil, err
+	}
+	services, err := prefixes(c.config.serviceCIDR)
+	if err != nil {
+		return nil, err
+	}
+	c.node = &node{
+		dataDir: c.config.dataDir, name: c.config.nodeName, ip: net.ParseIP(c.config.advertiseAddress), port: c.config.kubeletPort,
+		podLogsDir: c.config.podLogsDir, runtimeBinDir: c.config.runtimeBinDir,
+		domain: c.config.clusterDomain, clusterCIDRs: pods, serviceCIDRs: services, id: c.id, clock: c.clock,
+		config:      func() *rest.Config { return c.client(nodeUser(c.config.nodeName)) },
+		proxyConfig: func() *rest.Config { return c.client(user.KubeProxy) },
+		serving:     c.serving,
+		clientCA:    func() []byte { return c.identity.ClusterCA.CertPEM },
+	}
+	return c.node.startRuntime(ctx)
+}
+
+// serving issues the node agent's serving certificate from the cluster CA at hand.
+func (c *cluster) serving(context.Context) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
+	n, err := c.identity.EnsureNode(c.config.nodeName, addresses(c.config.advertiseAddress, "127.0.0.1"))
+	if err != nil {
+		return nil, err
+	}
+	pair, err := n.Server.TLS()
+	if err != nil {
+		return nil, err
+	}
+	var current certificate
+	current.set(&pair)
+	return current.get, nil
+}
+
+// onNode runs a step of this machine's node, if it is one.
+func (c *cluster) onNode(start func(*node, context.Context) (Component, error)) func(context.Context) (Component, error) {
+	return func(ctx context.Context) (Component, error) {
+		if c.node == nil {
+			return nil, nil
+		}
+		return start(c.node, ctx)
+	}
+}
+
 // localUsers are the identities of the components in this process.
 func localUsers(node string) []user.Info {
 	return []user.Info{
-		&user.DefaultInfo{Name: user.KubeControllerManager},
-		&user.DefaultInfo{Name: user.KubeScheduler},
+		// These two are the API server's own process: RBAC would protect nothing,
+		// and upstream gives each controller an account of its own instead.
+		&user.DefaultInfo{Name: user.KubeControllerManager, Groups: []string{user.SystemPrivilegedGroup}},
+		&user.DefaultInfo{Name: user.KubeScheduler, Groups: []string{user.SystemPrivilegedGroup}},
 		&user.DefaultInfo{Name: user.KubeProxy},
 		&user.DefaultInfo{Name: nodeUser(node), Groups: []string{user.NodesGroup}},
 	}

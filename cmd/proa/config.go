@@ -5,14 +5,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 )
 
-// config is what the flags of `proa server` say.
-type config struct {
+// serverConfig is what the flags of `proa server` say.
+type serverConfig struct {
 	dataDir          string
 	bindAddress      string
 	advertiseAddress string
@@ -35,9 +36,10 @@ type config struct {
 	token            string
 	podLogsDir       string
 	skipCheck        bool
+	runtimeBinDir    string
 }
 
-func (c *config) flags(f *pflag.FlagSet) {
+func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.dataDir, "data-dir", defaultDataDir(), "where everything of this cluster is kept")
 	f.StringVar(&c.bindAddress, "bind-address", "0.0.0.0", "address the API is served on")
 	f.StringVar(&c.advertiseAddress, "advertise-address", "", "address other machines and pods reach this API at; default: of the default route")
@@ -59,11 +61,12 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.clusterDomain, "cluster-domain", "cluster.local", "DNS domain of the cluster")
 	f.StringVar(&c.token, "token", "", "bootstrap token (id.secret) with which nodes join; default: made at the first start")
 	f.StringVar(&c.podLogsDir, "pod-logs-dir", "/var/log/pods", "where container logs are kept")
+	f.StringVar(&c.runtimeBinDir, "runtime-bin-dir", "", "a directory with the container runtime to use instead of the bundled one")
 	f.BoolVar(&c.skipCheck, "skip-check", false, "start even if the preflight check finds lacks")
 }
 
 // complete fills in what depends on the machine, and refuses what cannot be meant.
-func (c *config) complete() error {
+func (c *serverConfig) complete() error {
 	if c.nodeName == "" {
 		name, err := os.Hostname()
 		if err != nil {
@@ -85,6 +88,11 @@ func (c *config) complete() error {
 			return usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
 	}
+	dir, err := filepath.Abs(c.dataDir)
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	c.dataDir = dir
 	if os.Geteuid() != 0 {
 		c.noNode = true
 	}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 
+	"proa/apis"
+	"proa/apis/admission"
 	"proa/apis/server"
 	"proa/apis/server/authn"
 	"proa/apis/server/authz"
@@ -32,16 +34,12 @@ func (c *cluster) security(p server.Parts) (*server.Security, error) {
 	if err != nil {
 		return nil, err
 	}
-	static := map[string]*user.DefaultInfo{}
-	for token, u := range p.Local {
-		static[token] = &user.DefaultInfo{Name: u.GetName(), Groups: u.GetGroups()}
-	}
 	authenticator := authn.New(authn.Options{
 		Clock: c.clock, Audiences: audiences, ClientCA: ca.VerifyOptions, FrontProxyCA: proxyCA.VerifyOptions,
 		FrontProxyNames: []string{c.identity.FrontProxyClient.Cert.Subject.CommonName},
-		StaticTokens:    static, ServiceAccounts: tokens, BootstrapClient: p.Client, AnonymousPaths: authn.HealthPaths(),
+		StaticTokens:    p.Local, ServiceAccounts: tokens, BootstrapClient: p.Client, AnonymousPaths: authn.HealthPaths(),
 	})
-	authorization, err := authz.New(authz.Options{Informers: p.Informers})
+	authorization, err := authz.New(authz.Options{Informers: p.Informers, NodeRules: c.bootstrap.NodeRules()})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +47,18 @@ func (c *cluster) security(p server.Parts) (*server.Security, error) {
 	if err != nil {
 		return nil, err
 	}
+	plugins, err := admission.Plugins(admission.Options{
+		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var chain []server.NamedAdmission
+	for _, a := range plugins {
+		chain = append(chain, server.NamedAdmission(a))
+	}
 	return &server.Security{
+		Admission:     chain,
 		Authenticator: authenticator,
 		Authorizer:    authorization,
 		RuleResolver:  authorization.Rules(),
@@ -60,4 +69,14 @@ func (c *cluster) security(p server.Parts) (*server.Security, error) {
 			authn.JWKSPath:                discovery.Keys,
 		},
 	}, nil
+}
+
+// served says which of the built-in resources the API server has.
+func served() func(schema.GroupVersionResource) bool {
+	have := map[schema.GroupVersionResource]bool{}
+	for _, k := range apis.Kinds() {
+		d := k.Description()
+		have[d.GVK.GroupVersion().WithResource(d.Resource)] = true
+	}
+	return func(r schema.GroupVersionResource) bool { return have[r] }
 }

@@ -6,10 +6,20 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
+
+	"proa/nodeagent/hostid"
 )
 
+// lockDataDir takes the data directory for this process, making it if needed.
+func lockDataDir(dir string) (release func(), err error) {
+	if _, err := hostid.Load(dir); err != nil {
+		return nil, err
+	}
+	return hostid.Lock(dir)
+}
+
 func serverCommand() *cobra.Command {
-	cfg := &config{}
+	cfg := &serverConfig{}
 	logs := logOptions{}
 	c := &cobra.Command{
 		Use:   "server",
@@ -21,11 +31,18 @@ func serverCommand() *cobra.Command {
 				return err
 			}
 			out := c.OutOrStdout()
+			release, err := lockDataDir(cfg.dataDir)
+			if err != nil {
+				return err
+			}
+			defer release()
 			if err := logs.start(cfg.dataDir); err != nil {
 				return err
 			}
 			if !cfg.skipCheck {
-				if err := require(c.Context(), out, cfg.preflight()); err != nil {
+				o := cfg.preflight()
+				o.OwnLock = true
+				if err := require(c.Context(), out, o); err != nil {
 					return err
 				}
 			}

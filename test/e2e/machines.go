@@ -48,6 +48,7 @@ type Machine struct {
 	Address string
 	Dir     string
 	ns      string
+	id      string // cluster id, once noted
 }
 
 // NewMachine plugs a machine in. Its directory is kept when the test fails and

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+)
+
+const (
+	writers      = 50
+	writeWindow  = 10 * time.Second
+	benchPods    = 10000
+	benchNodes   = 5000
+	podCreators  = 50
+	benchedImage = "proa.local/webapp:1.0"
+)
+
+// writes measures ConfigMap creates per second, and the server's CPU for each.
+func writes(ctx context.Context, b *bench) ([]figure, error) {
+	c, err := b.start(ctx, "--no-node")
+	if err != nil {
+		return nil, err
+	}
+	before, err := cpuTime(c.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	runCtx, cancel := context.WithDeadline(ctx, begin.Add(writeWindow))
+	defer cancel()
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	errs := make(chan error, writers)
+	for w := range writers {
+		client, err := c.client()
+		if err != nil {
+			return nil, err
+		}
+		wg.Go(func() {
+			for i := 0; runCtx.Err() == nil; i++ {
+				_, err := client.CoreV1().ConfigMaps("default").Create(runCtx, &corev1.ConfigMap{
+					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("w%d-%d", w, i)}, Data: map[string]string{"key": "value"},
+				}, metav1.CreateOptions{})
+				switch {
+				case err == nil:
+					n.Add(1)
+				case runCtx.Err() == nil:
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(begin)
+	after, err := cpuTime(c.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-errs:
+		return nil, err
+	default:
+	}
+	return []figure{
+		{"ConfigMap creates", "/s", "≥ 900/s", float64(n.Load()) / took.Seconds(), fmt.Sprintf("%d clients over TLS, the load on the same cores", writers)},
+		{"server CPU per create", "ms", "", float64((after - before).Microseconds()) / 1000 / float64(n.Load()), ""},
+	}, nil
+}
+
+// schedule measures pods bound per second on simulated nodes, creation included.
+func schedule(ctx context.Context, b *bench) ([]figure, error) {
+	c, err := b.start(ctx, "--no-node", "--simulated-nodes", fmt.Sprint(benchNodes))
+	if err != nil {
+		return nil, err
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	if err := until(ctx, 3*time.Minute, func() (bool, error) {
+		l, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		ready := 0
+		for i := range l.Items {
+			for _, cond := range l.Items[i].Status.Conditions {
+				if cond.Type == corev1.NodeReady && cond.Status == corev1.ConditionTrue {
+					ready++
+				}
+			}
+		}
+		return ready == benchNodes, err
+	}); err != nil {
+		return nil, fmt.Errorf("simulated nodes: %w", err)
+	}
+	begin := time.Now()
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	errs := make(chan error, podCreators)
+	for range podCreators {
+		wg.Go(func() {
+			for i := next.Add(1); i <= benchPods; i = next.Add(1) {
+				pod := benchPod(fmt.Sprintf("p-%d", i))
+				pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("100Mi")}
+				if _, err := client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return nil, err
+	default:
+	}
+	created := time.Since(begin)
+	unbound := fields.OneTermEqualSelector("spec.nodeName", "").String()
+	if err := until(ctx, 5*time.Minute, func() (bool, error) {
+		l, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{FieldSelector: unbound, Limit: 1})
+		return err == nil && len(l.Items) == 0, err
+	}); err != nil {
+		return nil, fmt.Errorf("binding: %w", err)
+	}
+	took := time.Since(begin)
+	return []figure{{fmt.Sprintf("%d pods on %d simulated nodes, create to bound", benchPods, benchNodes), "/s", "≥ 250/s",
+		benchPods / took.Seconds(), fmt.Sprintf("all created after %.1f s, bound after %.1f s", created.Seconds(), took.Seconds())}}, nil
+}
+
+// until polls every 100 ms.
+func until(ctx context.Context, limit time.Duration, done func() (bool, error)) error {
+	deadline := time.Now().Add(limit)
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not after %s: %w", limit, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
