@@ -43,7 +43,6 @@ type Agent struct {
 	probes   *probe.Manager
 	events   events
 	pulls    pulls
-	limit    limiter
 	metrics  *metrics
 	memory   int64 // capacity in bytes
 	gatherer prometheus.Gatherer
@@ -75,7 +74,7 @@ func New(o Options) (*Agent, error) {
 	o.Registerer, gatherer = registry(o.Registerer)
 	a := &Agent{
 		o: o, gatherer: gatherer, client: client, runtime: o.Runtime, ready: make(chan struct{}),
-		limit: newLimiter(), workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
+		workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
 		broadcaster: record.NewBroadcaster(),
 	}
 	if a.runtime == nil {

@@ -249,6 +249,11 @@ func (a *Agent) relist(ctx context.Context) {
 			w.mu.Unlock()
 		}
 	}
+	for _, obj := range a.pods.store.List() {
+		if pod := obj.(*v1.Pod); a.worker(pod.UID) == nil {
+			a.podSeen(pod)
+		}
+	}
 	a.metrics.running(sandboxes, containers)
 	a.orphans(ctx, have)
 }

@@ -12,6 +12,10 @@ import (
 // run plans for a pod that should run.
 func (p *pass) run() {
 	sb, ok := p.sandbox()
+	if n := len(p.Pod.Spec.EphemeralContainers); n != p.volumesFor {
+		// A new ephemeral container may mount what no other does.
+		p.volumesFor, p.volumesReady = n, false
+	}
 	if !p.volumesReady {
 		if p.volumesRetry.failures > 0 && p.now.Before(p.volumesRetry.at) {
 			p.wake(p.volumesRetry.at)

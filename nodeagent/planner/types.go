@@ -195,6 +195,7 @@ type State struct {
 
 	underWay     map[string]Action
 	volumesReady bool
+	volumesFor   int // ephemeral containers when the volumes were set up
 	volumesGone  bool
 	volumesRetry retry
 	sandboxRetry retry
