@@ -41,6 +41,7 @@ type ReplicaSet struct {
 	Pods         *control.Pods
 	Expectations *control.Expectations
 	Clock        clock.PassiveClock
+	pacer        *control.Pacer
 }
 
 // NewReplicaSet returns the reconciler.
@@ -51,6 +52,7 @@ func NewReplicaSet(c client.Client, live client.Reader, recorder record.EventRec
 		Pods:         &control.Pods{Client: c, Recorder: recorder},
 		Expectations: control.NewExpectations(clk),
 		Clock:        clk,
+		pacer:        control.NewPacer(clk),
 	}
 }
 
@@ -91,6 +93,7 @@ func (r *ReplicaSet) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &rs); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Expectations.Forget(req.NamespacedName)
+			r.pacer.Forget(req.NamespacedName)
 			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, err
@@ -126,6 +129,11 @@ func (r *ReplicaSet) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	now := r.Clock.Now()
 	status := replicaSetStatus(&rs, active, terminating, manageErr, now)
 	if !equality.Semantic.DeepEqual(rs.Status, status) {
+		if onlyProgress(&rs, status) {
+			if wait := r.pacer.Wait(req.NamespacedName, len(active)); wait > 0 {
+				return reconcile.Result{RequeueAfter: soonest(retryIn, wait)}, manageErr
+			}
+		}
 		if err := r.writeStatus(ctx, &rs, status); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -147,6 +155,14 @@ func soonest(a, b time.Duration) time.Duration {
 		return b
 	}
 	return min(a, b)
+}
+
+// onlyProgress reports whether the status is just a further count on the way to
+// all replicas being available, which may wait for the next one.
+func onlyProgress(rs *appsv1.ReplicaSet, status appsv1.ReplicaSetStatus) bool {
+	return status.AvailableReplicas != ptr.Deref(rs.Spec.Replicas, 1) &&
+		status.ObservedGeneration == rs.Status.ObservedGeneration &&
+		len(status.Conditions) == len(rs.Status.Conditions)
 }
 
 func (r *ReplicaSet) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, status appsv1.ReplicaSetStatus) error {

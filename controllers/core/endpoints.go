@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 	endpointsliceutil "k8s.io/endpointslice/util"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -33,16 +34,17 @@ type Endpoints struct {
 	Client   client.Client
 	Recorder record.EventRecorder
 	triggers *endpointsliceutil.TriggerTimeTracker
+	pacer    *control.Pacer
 }
 
 // NewEndpoints returns the reconciler.
-func NewEndpoints(c client.Client, recorder record.EventRecorder) *Endpoints {
-	return &Endpoints{Client: c, Recorder: recorder, triggers: endpointsliceutil.NewTriggerTimeTracker()}
+func NewEndpoints(c client.Client, recorder record.EventRecorder, clk clock.PassiveClock) *Endpoints {
+	return &Endpoints{Client: c, Recorder: recorder, triggers: endpointsliceutil.NewTriggerTimeTracker(), pacer: control.NewPacer(clk)}
 }
 
 // SetupEndpoints registers the controller.
 func SetupEndpoints(env *control.Env) error {
-	r := NewEndpoints(env.Client(), env.Recorder("endpoint-controller"))
+	r := NewEndpoints(env.Client(), env.Recorder("endpoint-controller"), env.Clock)
 	return ctrl.NewControllerManagedBy(env.Manager).
 		Named("endpoints").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 5}).
@@ -70,6 +72,7 @@ func (r *Endpoints) Reconcile(ctx context.Context, req reconcile.Request) (recon
 		if !apierrors.IsNotFound(err) {
 			return reconcile.Result{}, err
 		}
+		r.pacer.Forget(req.NamespacedName)
 		r.triggers.DeleteService(req.Namespace, req.Name)
 		if !exists {
 			return reconcile.Result{}, nil
@@ -82,6 +85,9 @@ func (r *Endpoints) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	pods, err := control.PodsOfService(ctx, r.Client, &svc)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if wait := r.pacer.Wait(req.NamespacedName, len(pods)); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	trigger := r.triggers.ComputeEndpointLastChangeTriggerTime(svc.Namespace, &svc, pods)
 

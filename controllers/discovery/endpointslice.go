@@ -16,6 +16,7 @@ import (
 	"k8s.io/endpointslice/topologycache"
 	endpointsliceutil "k8s.io/endpointslice/util"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -47,6 +48,7 @@ type EndpointSlice struct {
 	Client     client.Reader
 	Recorder   record.EventRecorder
 	nodes      control.Nodes
+	pacer      *control.Pacer
 	tracker    *endpointsliceutil.EndpointSliceTracker
 	triggers   *endpointsliceutil.TriggerTimeTracker
 	topology   *topologycache.TopologyCache
@@ -54,11 +56,12 @@ type EndpointSlice struct {
 }
 
 // NewEndpointSlice returns the reconciler; kube writes the slices.
-func NewEndpointSlice(reader client.Reader, kube kubernetes.Interface, recorder record.EventRecorder) *EndpointSlice {
+func NewEndpointSlice(reader client.Reader, kube kubernetes.Interface, recorder record.EventRecorder, clk clock.PassiveClock) *EndpointSlice {
 	r := &EndpointSlice{
 		Client:   reader,
 		Recorder: recorder,
 		nodes:    control.Nodes{Reader: reader},
+		pacer:    control.NewPacer(clk),
 		tracker:  endpointsliceutil.NewEndpointSliceTracker(),
 		triggers: endpointsliceutil.NewTriggerTimeTracker(),
 		topology: topologycache.NewTopologyCache(),
@@ -70,7 +73,7 @@ func NewEndpointSlice(reader client.Reader, kube kubernetes.Interface, recorder 
 
 // SetupEndpointSlice registers the controller.
 func SetupEndpointSlice(env *control.Env) error {
-	r := NewEndpointSlice(env.Client(), env.Kube, env.Recorder("endpoint-slice-controller"))
+	r := NewEndpointSlice(env.Client(), env.Kube, env.Recorder("endpoint-slice-controller"), env.Clock)
 	return ctrl.NewControllerManagedBy(env.Manager).
 		Named("endpointslice").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 5}).
@@ -148,6 +151,7 @@ func (r *EndpointSlice) Reconcile(ctx context.Context, req reconcile.Request) (r
 		if !apierrors.IsNotFound(err) {
 			return reconcile.Result{}, err
 		}
+		r.pacer.Forget(req.NamespacedName)
 		r.triggers.DeleteService(req.Namespace, req.Name)
 		r.reconciler.DeleteService(req.Namespace, req.Name)
 		r.tracker.DeleteService(req.Namespace, req.Name)
@@ -160,6 +164,9 @@ func (r *EndpointSlice) Reconcile(ctx context.Context, req reconcile.Request) (r
 	pods, err := control.PodsOfService(ctx, r.Client, &svc)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if wait := r.pacer.Wait(req.NamespacedName, len(pods)); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	slices, err := r.slices(ctx, &svc)
 	if err != nil {

@@ -84,7 +84,8 @@ func foregroundStep(v View) action {
 	}
 	var look []types.UID
 	for _, d := range v.Blocking {
-		if !d.DeletingDependents {
+		// Those on their way out need no second push.
+		if !d.DeletingDependents && !d.Deleting {
 			look = append(look, d.Identity.UID)
 		}
 	}

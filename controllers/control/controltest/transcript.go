@@ -44,7 +44,10 @@ func sortRuns(lines []string, words int) []string {
 		for j < len(lines) && prefix(lines[j]) == prefix(lines[i]) {
 			j++
 		}
-		sort.Strings(lines[i:j])
+		// Updates are made one after the other: their order means something.
+		if !strings.HasPrefix(lines[i], "status ") && !strings.HasPrefix(lines[i], "update ") {
+			sort.Strings(lines[i:j])
+		}
 		i = j
 	}
 	return lines
