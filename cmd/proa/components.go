@@ -212,6 +212,7 @@ func (c *cluster) startRuntime(ctx context.Context) (Component, error) {
 		domain: c.config.clusterDomain, clusterCIDRs: pods, serviceCIDRs: services, id: c.id, clock: c.clock,
 		config:      func() *rest.Config { return c.client(nodeUser(c.config.nodeName)) },
 		proxyConfig: func() *rest.Config { return c.client(user.KubeProxy) },
+		dnsConfig:   func() *rest.Config { return c.client("") },
 		serving:     c.serving,
 		clientCA:    func() []byte { return c.identity.ClusterCA.CertPEM },
 	}

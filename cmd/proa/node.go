@@ -33,6 +33,8 @@ type node struct {
 	clock         clock.WithTickerAndDelayedExecution
 	// config leads to the API as the node; proxyConfig as the service proxy.
 	config, proxyConfig func() *rest.Config
+	// dnsConfig may keep the cluster DNS Service.
+	dnsConfig func() *rest.Config
 	// serving finds the agent's serving certificate at each connection.
 	serving func(context.Context) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error)
 	// clientCA is whose client certificates the agent's server accepts (PEM).
@@ -88,7 +90,7 @@ func (n *node) startDNS(context.Context) (Component, error) {
 		services = append(services, ip)
 	}
 	return dns.New(dns.Options{
-		Config: n.proxyConfig(), Domain: n.domain, NodeName: n.name, ServiceIPs: services, ManageService: true,
+		Config: n.dnsConfig(), Domain: n.domain, NodeName: n.name, ServiceIPs: services, ManageService: true,
 		ListenOn: func(ctx context.Context) ([]netip.AddrPort, error) {
 			gateways, err := n.network.Gateways(ctx)
 			var out []netip.AddrPort

@@ -17,6 +17,7 @@ func TestHelm(t *testing.T) {
 	}
 	for _, helm := range []string{"tools/helm3", "tools/helm4"} {
 		t.Run(filepath.Base(helm), func(t *testing.T) {
+			p := p.In(t)
 			run := func(args ...string) string {
 				t.Helper()
 				out, err := p.Try(append([]string{bin(helm)}, args...)...)

@@ -67,7 +67,7 @@ func (m *Machine) start(args []string) *Proa {
 		p.Stop()
 		if m.t.Failed() {
 			m.t.Logf("%s: output of proa:\n%s", m.Name, p.out.String())
-			m.t.Logf("%s: end of its log:\n%s", m.Name, tail(filepath.Join(m.data(), "logs", "proa.log"), 60))
+			m.t.Logf("%s: last errors and warnings of its log:\n%s", m.Name, complaints(filepath.Join(m.data(), "logs", "proa.log"), 40))
 			if os.Getenv("PROA_E2E_KEEP") != "" {
 				return
 			}
@@ -135,6 +135,13 @@ func (p *Proa) TryKubectl(args ...string) (string, error) {
 	return p.Try(append([]string{bin("tools/kubectl")}, args...)...)
 }
 
+// In is the same process for a subtest: failures are that test's.
+func (p *Proa) In(t *testing.T) *Proa {
+	m, c := *p.Machine, *p
+	m.t, c.Machine = t, &m
+	return &c
+}
+
 // Apply applies a manifest.
 func (p *Proa) Apply(manifest string) {
 	p.t.Helper()
@@ -197,11 +204,17 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func tail(path string, lines int) string {
+// complaints returns the last lines of a klog file that are errors or warnings.
+func complaints(path string, lines int) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	var all []string
+	for _, l := range strings.Split(string(b), "\n") {
+		if strings.HasPrefix(l, "E") || strings.HasPrefix(l, "W") || strings.HasPrefix(l, "F") {
+			all = append(all, l)
+		}
+	}
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

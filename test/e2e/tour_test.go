@@ -47,6 +47,7 @@ func TestTour(t *testing.T) {
 	p.Kubectl("wait", "--for=condition=Ready", "pod/toolbox", "--timeout=60s")
 
 	t.Run("service by cluster IP, name and node port", func(t *testing.T) {
+		p := p.In(t)
 		ip := strings.TrimSpace(p.Kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"))
 		for _, host := range []string{ip, "web", "web.default", "web.default.svc.cluster.local"} {
 			p.EventuallySays("hello from the config map", 20*time.Second, "exec", "toolbox", "--", "webapp", "get", "http://"+host)
@@ -60,11 +61,13 @@ func TestTour(t *testing.T) {
 		})
 	})
 	t.Run("logs", func(t *testing.T) {
+		p := p.In(t)
 		if out := p.Kubectl("logs", "toolbox"); !strings.Contains(out, "started") {
 			t.Errorf("logs: %q", out)
 		}
 	})
 	t.Run("exec with input", func(t *testing.T) {
+		p := p.In(t)
 		c := exec.Command("nsenter", "--net=/run/netns/"+p.ns, bin("tools/kubectl"), "--kubeconfig", filepath.Join(p.data(), "admin.kubeconfig"),
 			"exec", "-i", "toolbox", "--", "cat")
 		c.Stdin = strings.NewReader("over stdin")
@@ -77,6 +80,7 @@ func TestTour(t *testing.T) {
 		}
 	})
 	t.Run("cp", func(t *testing.T) {
+		p := p.In(t)
 		file := filepath.Join(p.Dir, "file")
 		if err := os.WriteFile(file, []byte("contents"), 0o644); err != nil {
 			t.Fatal(err)
@@ -87,6 +91,7 @@ func TestTour(t *testing.T) {
 		}
 	})
 	t.Run("scale, roll out, undo", func(t *testing.T) {
+		p := p.In(t)
 		p.Kubectl("scale", "deployment/web", "--replicas=5")
 		p.Kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 		p.Kubectl("set", "env", "deployment/web", "GREETING=second")
@@ -99,6 +104,7 @@ func TestTour(t *testing.T) {
 		p.Kubectl("rollout", "status", "deployment/web", "--timeout=90s")
 	})
 	t.Run("live config", func(t *testing.T) {
+		p := p.In(t)
 		p.Kubectl("create", "configmap", "live", "--from-literal=key=old")
 		p.Apply(strings.Replace(toolbox, "name: toolbox, labels", "name: live, labels", 1) + `    volumeMounts: [{name: live, mountPath: /live}]
   volumes: [{name: live, configMap: {name: live}}]
@@ -108,6 +114,7 @@ func TestTour(t *testing.T) {
 		p.EventuallySays("new", 90*time.Second, "exec", "live", "--", "cat", "/live/key")
 	})
 	t.Run("missing references", func(t *testing.T) {
+		p := p.In(t)
 		p.Apply(strings.Replace(toolbox, "name: toolbox, labels", "name: waits, labels", 1) + "    envFrom: [{configMapRef: {name: later}}]\n")
 		p.EventuallySays("CreateContainerConfigError", 30*time.Second, "get", "pod", "waits")
 		p.Kubectl("create", "configmap", "later", "--from-literal=a=b")
@@ -116,6 +123,7 @@ func TestTour(t *testing.T) {
 		p.EventuallySays("ImagePull", 30*time.Second, "get", "pod", "noimage")
 	})
 	t.Run("delete", func(t *testing.T) {
+		p := p.In(t)
 		p.Kubectl("delete", "deployment,service,configmap,secret", "web", "--timeout=60s")
 		p.Kubectl("delete", "pod", "--all", "--timeout=60s")
 		p.EventuallySays("No resources found", 60*time.Second, "get", "pods")
