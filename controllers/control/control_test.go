@@ -114,8 +114,8 @@ func TestRankForDeletion(t *testing.T) {
 			ready("a", "n1", time.Hour), ready("b", "n1", time.Hour),
 			change(ready("cheap", "n2", time.Hour), func(p *corev1.Pod) { p.Annotations = map[string]string{PodDeletionCost: "-5"} }),
 		}, "cheap a b"},
-		"neighbours": {[]*corev1.Pod{ready("alone", "n1", time.Minute), ready("a", "n2", time.Hour), ready("b", "n2", time.Hour)}, "a b alone"},
-		"younger":    {[]*corev1.Pod{ready("old", "n1", 100*time.Hour), ready("young", "n2", time.Minute)}, "young old"},
+		"neighbours":                     {[]*corev1.Pod{ready("alone", "n1", time.Minute), ready("a", "n2", time.Hour), ready("b", "n2", time.Hour)}, "a b alone"},
+		"younger":                        {[]*corev1.Pod{ready("old", "n1", 100*time.Hour), ready("young", "n2", time.Minute)}, "young old"},
 		"about the same age goes by UID": {[]*corev1.Pod{ready("b", "n1", 60*time.Minute), ready("a", "n2", 61*time.Minute)}, "a b"},
 		"restarts": {[]*corev1.Pod{
 			ready("calm", "n1", time.Hour),

@@ -64,7 +64,7 @@ func decide(v View, latest *metav1.PartialObjectMetadata, states map[types.UID]o
 		// its own: they go first. A dependent that waits itself may be part of
 		// a circle; then nothing may block anything.
 		unblock := slices.ContainsFunc(v.Dependents, func(d View) bool { return d.DeletingDependents })
-		return action{deleteWith: metav1.DeletePropagationForeground, unblock: unblock && blocks(latest)}
+		return action{deleteWith: metav1.DeletePropagationForeground, unblock: unblock && blocksAny(latest)}
 	}
 	policy := metav1.DeletePropagationBackground
 	switch {
@@ -79,20 +79,17 @@ func decide(v View, latest *metav1.PartialObjectMetadata, states map[types.UID]o
 // foregroundStep lets an owner in foreground deletion go when nothing blocks
 // it, and otherwise looks at what does.
 func foregroundStep(v View) action {
-	if len(v.Blocking) == 0 {
+	if !v.Blocked {
 		return action{removeFinalizer: metav1.FinalizerDeleteDependents}
 	}
 	var look []types.UID
 	for _, d := range v.Blocking {
-		// Those on their way out need no second push.
-		if !d.DeletingDependents && !d.Deleting {
-			look = append(look, d.Identity.UID)
-		}
+		look = append(look, d.Identity.UID)
 	}
 	return action{look: look}
 }
 
-func blocks(m *metav1.PartialObjectMetadata) bool {
+func blocksAny(m *metav1.PartialObjectMetadata) bool {
 	return slices.ContainsFunc(m.OwnerReferences, func(r metav1.OwnerReference) bool { return ptr.Deref(r.BlockOwnerDeletion, false) })
 }
 

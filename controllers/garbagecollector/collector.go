@@ -374,6 +374,13 @@ func (c *Collector) attemptToDelete(ctx context.Context, uid types.UID) error {
 	if !ok || (v.Deleting && !v.DeletingDependents) {
 		return nil
 	}
+	if v.DeletingDependents && v.Blocked {
+		// Known without asking; most often so.
+		for _, next := range foregroundStep(v).look {
+			c.deletions.Add(next)
+		}
+		return nil
+	}
 	objects, _, err := c.client(v.Identity)
 	if err != nil {
 		return err

@@ -277,30 +277,52 @@ type View struct {
 	Virtual            bool
 	Deleting           bool
 	DeletingDependents bool
-	// Dependents are all of them; Blocking those that hold the owner's
-	// foreground deletion back.
+	// Dependents are all of them, but none for a node in foreground deletion.
 	Dependents []View
-	Blocking   []View
+	// Blocked: a dependent holds the node's foreground deletion back. Blocking
+	// are those of them that nobody has begun to delete.
+	Blocked  bool
+	Blocking []View
 }
 
-// View returns a node's view, with its dependents one level deep.
+// View returns a node's view, with its dependents one level deep. A node in
+// foreground deletion is viewed once per dependent that goes, so it is looked
+// at without listing them all.
 func (g *Graph) View(uid types.UID) (View, bool) {
 	n := g.nodes[uid]
 	if n == nil {
 		return View{}, false
 	}
 	v := shallow(n)
-	for _, dep := range sortedNodes(n.dependents) {
-		d := shallow(dep)
-		v.Dependents = append(v.Dependents, d)
-		for _, ref := range dep.owners {
-			if ref.UID == uid && ptr.Deref(ref.BlockOwnerDeletion, false) {
-				v.Blocking = append(v.Blocking, d)
-				break
+	if !n.deletingDependents {
+		for _, dep := range sortedNodes(n.dependents) {
+			v.Dependents = append(v.Dependents, shallow(dep))
+		}
+		return v, true
+	}
+	blocking := map[types.UID]*node{}
+	for _, dep := range n.dependents {
+		if blocks(dep.owners, uid) {
+			v.Blocked = true
+			if !dep.deleting && !dep.deletingDependents {
+				blocking[dep.id.UID] = dep
 			}
 		}
 	}
+	for _, dep := range sortedNodes(blocking) {
+		v.Blocking = append(v.Blocking, shallow(dep))
+	}
 	return v, true
+}
+
+// blocks reports whether a reference to the owner holds its deletion back.
+func blocks(refs []metav1.OwnerReference, owner types.UID) bool {
+	for i := range refs {
+		if refs[i].UID == owner && ptr.Deref(refs[i].BlockOwnerDeletion, false) {
+			return true
+		}
+	}
+	return false
 }
 
 func shallow(n *node) View {

@@ -171,8 +171,9 @@ func TestDecide(t *testing.T) {
 			action{deleteWith: metav1.DeletePropagationForeground}},
 		"owner waits, circle": {View{Dependents: []View{waitingChild}}, object("", "a"), map[types.UID]ownerState{"a": ownerWaiting},
 			action{deleteWith: metav1.DeletePropagationForeground, unblock: true}},
-		"foreground, blocked": {View{DeletingDependents: true, Blocking: []View{child, waitingChild}}, object(""), nil, action{look: []types.UID{"child"}}},
-		"foreground, free":    {View{DeletingDependents: true, Dependents: []View{child}}, object(""), nil, action{removeFinalizer: metav1.FinalizerDeleteDependents}},
+		"foreground, blocked":                   {View{DeletingDependents: true, Blocked: true, Blocking: []View{child}}, object(""), nil, action{look: []types.UID{"child"}}},
+		"foreground, blockers on their way out": {View{DeletingDependents: true, Blocked: true}, object(""), nil, action{}},
+		"foreground, free":                      {View{DeletingDependents: true, Dependents: []View{child}}, object(""), nil, action{removeFinalizer: metav1.FinalizerDeleteDependents}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if d := cmp.Diff(tc.want, decide(tc.view, tc.latest, tc.states), cmp.AllowUnexported(action{})); d != "" {
