@@ -30,7 +30,7 @@ func ControllerRevision() *kind.Kind[revision] {
 		},
 		ValidateUpdate: func(_ context.Context, r, old revision) field.ErrorList {
 			errs := core.ValidateNonnegative(r.Revision, field.NewPath("revision"))
-			return append(errs, core.ValidateImmutable(r.Data.Raw, old.Data.Raw, field.NewPath("data"))...)
+			return append(errs, core.ValidateImmutable(r.Data, old.Data, field.NewPath("data"))...)
 		},
 		UpdateValidatesAlone: true,
 		Columns: []kind.Column[revision]{

@@ -135,9 +135,12 @@ func validateJobCounts(s *batchv1.JobStatus, path *field.Path) (errs field.Error
 		return errs
 	}
 	seen := sets.New[types.UID]()
-	for name, list := range map[string][]types.UID{"succeeded": s.UncountedTerminatedPods.Succeeded, "failed": s.UncountedTerminatedPods.Failed} {
-		for i, uid := range list {
-			at := path.Child("uncountedTerminatedPods", name).Index(i)
+	for _, l := range []struct {
+		name string
+		uids []types.UID
+	}{{"succeeded", s.UncountedTerminatedPods.Succeeded}, {"failed", s.UncountedTerminatedPods.Failed}} {
+		for i, uid := range l.uids {
+			at := path.Child("uncountedTerminatedPods", l.name).Index(i)
 			switch {
 			case uid == "":
 				errs = append(errs, field.Invalid(at, uid, "must not be empty"))

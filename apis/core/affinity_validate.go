@@ -189,10 +189,11 @@ func validateSpread(list []corev1.TopologySpreadConstraint, path *field.Path) (e
 				errs = append(errs, field.Invalid(at.Child("minDomains"), n, fmt.Sprintf("can only use minDomains if whenUnsatisfiable=%s, not %s", corev1.DoNotSchedule, s.WhenUnsatisfiable)))
 			}
 		}
-		for name, p := range map[string]*corev1.NodeInclusionPolicy{"nodeAffinityPolicy": s.NodeAffinityPolicy, "nodeTaintsPolicy": s.NodeTaintsPolicy} {
-			if p != nil {
-				errs = append(errs, supported(*p, at.Child(name), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
-			}
+		if p := s.NodeAffinityPolicy; p != nil {
+			errs = append(errs, supported(*p, at.Child("nodeAffinityPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
+		}
+		if p := s.NodeTaintsPolicy; p != nil {
+			errs = append(errs, supported(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
 		errs = append(errs, validateLabelKeys(s.MatchLabelKeys, nil, s.LabelSelector, at)...)
 		errs = append(errs, metav1validation.ValidateLabelSelector(s.LabelSelector, metav1validation.LabelSelectorValidationOptions{}, at.Child("labelSelector"))...)

@@ -71,7 +71,7 @@ func (c *podChecker) checkRecursiveReadOnly(m *corev1.VolumeMount, at *field.Pat
 			c.add(field.Forbidden(at, "may only be specified when mountPropagation is None or not specified"))
 		}
 	default:
-		c.add(supported(mode, at, corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyIfPossible, corev1.RecursiveReadOnlyEnabled)...)
+		c.add(supported(mode, at, corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)...)
 	}
 }
 

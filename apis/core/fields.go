@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -92,14 +91,13 @@ func oneOf[T ~string](value T, path *field.Path, allowed ...T) field.ErrorList {
 	return supported(value, path, allowed...)
 }
 
-// supported refuses a value that is not in the set.
+// supported refuses a value that is not in the set, which the message lists in
+// the order given.
 func supported[T ~string](value T, path *field.Path, allowed ...T) field.ErrorList {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	list := slices.Clone(allowed)
-	slices.Sort(list)
-	return field.ErrorList{field.NotSupported(path, value, list)}
+	return field.ErrorList{field.NotSupported(path, value, allowed)}
 }
 
 func validFileMode(mode *int32, path *field.Path) field.ErrorList {
@@ -138,12 +136,4 @@ func orNone(s string) string {
 		return "<none>"
 	}
 	return s
-}
-
-func deprecated(path *field.Path, since, instead string) string {
-	msg := fmt.Sprintf("%s: deprecated since %s", path, since)
-	if instead != "" {
-		msg += "; " + instead
-	}
-	return msg
 }

@@ -99,10 +99,12 @@ func validateLimit(l *corev1.LimitRangeItem, path *field.Path) (errs field.Error
 	names(l.Min, "min")
 	defaults, requests := l.Default, l.DefaultRequest
 	if l.Type == corev1.LimitTypePod {
-		for child, list := range map[string]corev1.ResourceList{"default": l.Default, "defaultRequest": l.DefaultRequest} {
-			if len(list) > 0 {
-				errs = append(errs, field.Forbidden(path.Child(child), "may not be specified when `type` is 'Pod'"))
-			}
+		const msg = "may not be specified when `type` is 'Pod'"
+		if len(l.Default) > 0 {
+			errs = append(errs, field.Forbidden(path.Child("default"), msg))
+		}
+		if len(l.DefaultRequest) > 0 {
+			errs = append(errs, field.Forbidden(path.Child("defaultRequest"), msg))
 		}
 		defaults, requests = nil, nil
 	} else {

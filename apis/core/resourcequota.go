@@ -70,7 +70,8 @@ func quotaUse(q *corev1.ResourceQuota, limits bool) string {
 func validateQuota(q *corev1.ResourceQuota) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := validateResourceList(q.Spec.Hard, spec.Child("hard"), validateQuotaResourceName)
-	errs = append(errs, validateQuotaScopes(q.Spec.Scopes, &q.Spec, q.Spec.Scopes, spec.Child("scopes"), spec.Child("scopes"))...)
+	scopes := spec.Child("scopes")
+	errs = append(errs, validateQuotaScopes(q.Spec.Scopes, &q.Spec, q.Spec.Scopes, scopes, scopes)...)
 	if q.Spec.ScopeSelector != nil {
 		errs = append(errs, validateScopeSelector(&q.Spec, spec.Child("scopeSelector", "matchExpressions"))...)
 	}

@@ -108,7 +108,11 @@ func validateSeccomp(p *corev1.SeccompProfile, path *field.Path) (errs field.Err
 	if p == nil {
 		return nil
 	}
-	errs = oneOf(p.Type, path.Child("type"), corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
+	if p.Type == "" {
+		errs = append(errs, field.Required(path.Child("type"), "type is required when seccompProfile is set"))
+	} else {
+		errs = append(errs, supported(p.Type, path.Child("type"), corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)...)
+	}
 	local := path.Child("localhostProfile")
 	switch {
 	case p.Type != corev1.SeccompProfileTypeLocalhost:

@@ -6,7 +6,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/rest"
 
+	"proa/apis/authentication"
 	"proa/apis/kind"
 )
 
@@ -26,6 +28,9 @@ func ServiceAccount() *kind.Kind[*corev1.ServiceAccount] {
 		Columns: []kind.Column[*corev1.ServiceAccount]{
 			kind.NameColumn[*corev1.ServiceAccount](),
 			kind.AgeColumn[*corev1.ServiceAccount](),
+		},
+		Extend: func(d *kind.Deps, _ *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
+			return nil, map[string]rest.Storage{"token": authentication.NewTokenREST(d)}, nil
 		},
 	}
 }

@@ -45,6 +45,7 @@ func PriorityClass() *kind.Kind[priorityClass] {
 			}
 		},
 		PrepareForCreate:     func(_ context.Context, c priorityClass) { c.Generation = 1 },
+		PrepareForUpdate:     func(_ context.Context, c, old priorityClass) { c.Generation = old.Generation },
 		Validate:             func(_ context.Context, c priorityClass) field.ErrorList { return validatePriorityClass(c) },
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old priorityClass) (errs field.ErrorList) {
