@@ -281,7 +281,7 @@ func (p *pass) start(sb *cri.Sandbox, c *v1.Container) {
 	restarts := int32(0)
 	if old != nil {
 		restarts = old.RestartCount + 1
-		if old.State == cri.Exited {
+		if old.State == cri.Exited && p.force[c.Name] != old.ID {
 			p.nextBackoff(c, old, p.now)
 		}
 	} else if st := statusOf(&p.Pod.Status, c.Name); st != nil && st.ContainerID != "" {
