@@ -73,8 +73,24 @@ func (e *Etcd) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	member, err := embed.StartEtcd(e.config())
+	fatal := make(fatalHook, 1)
+	config, err := e.config(fatal)
 	if err != nil {
+		return err
+	}
+	started := make(chan error, 1)
+	var member *embed.Etcd
+	go func() {
+		var err error
+		member, err = embed.StartEtcd(config)
+		started <- err
+	}()
+	select {
+	case err := <-started:
+		if err != nil {
+			return e.explain(err)
+		}
+	case err := <-fatal:
 		return e.explain(err)
 	}
 	defer member.Close()
@@ -83,6 +99,8 @@ func (e *Etcd) Run(ctx context.Context) error {
 		close(e.ready)
 	case err := <-member.Err():
 		return e.explain(err)
+	case err := <-fatal:
+		return e.explain(err)
 	case <-ctx.Done():
 		return nil
 	}
@@ -91,10 +109,12 @@ func (e *Etcd) Run(ctx context.Context) error {
 		return nil
 	case err := <-member.Err():
 		return e.explain(err)
+	case err := <-fatal:
+		return e.explain(err)
 	}
 }
 
-func (e *Etcd) config() *embed.Config {
+func (e *Etcd) config(fatal fatalHook) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name, c.Dir = e.o.MemberID, e.o.Dir
 	client, peer := *e.url(e.o.ClientPort), *e.url(e.o.PeerPort)
@@ -103,16 +123,17 @@ func (e *Etcd) config() *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: e.o.ServerCert, KeyFile: e.o.ServerKey, TrustedCAFile: e.o.CAFile, ClientCertAuth: true}
 	c.PeerTLSInfo = transport.TLSInfo{CertFile: e.o.PeerCert, KeyFile: e.o.PeerKey, TrustedCAFile: e.o.CAFile, ClientCertAuth: true}
-	c.LogLevel = "warn"
-	if e.o.LogFile != "" {
-		c.LogOutputs = []string{e.o.LogFile}
+	log, err := e.logger(fatal)
+	if err != nil {
+		return nil, err
 	}
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	// One voter elects itself: no reason to wait a second for rivals.
 	c.TickMs, c.ElectionMs = 10, 100
 	c.QuotaBackendBytes = 8 << 30
 	c.MaxRequestBytes = 1.5 * 1024 * 1024
 	c.SnapshotCount = 10000
-	return c
+	return c, nil
 }
 
 // explain adds the way out to etcd's own errors.

@@ -30,7 +30,7 @@ func TestHelm(t *testing.T) {
 			run("install", "site", chart, "--wait", "--timeout", "2m")
 			p.EventuallySays("deployment.apps/site", 10*time.Second, "get", "deployments", "-o", "name")
 			run("test", "site", "--timeout", "1m")
-			run("upgrade", "site", chart, "--set", "replicaCount=3", "--wait", "--timeout", "2m")
+			run("upgrade", "site", chart, "--set", "replicas=3", "--wait", "--timeout", "2m")
 			p.EventuallySays("3", 10*time.Second, "get", "deployments", "-o", "jsonpath={.items[*].status.readyReplicas}")
 			run("rollback", "site", "1", "--wait", "--timeout", "2m")
 			if out := run("history", "site"); !strings.Contains(out, "Rollback to 1") {
