@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	storeerr "k8s.io/apiserver/pkg/storage/errors"
 	"k8s.io/apiserver/pkg/util/dryrun"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"proa/apis/kind"
 )
@@ -39,7 +40,16 @@ func extendNamespace(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.
 			return validateNamespaceFinalizers(n.Spec.Finalizers, true)
 		},
 	})
-	return namespaceREST{r}, map[string]rest.Storage{"finalize": finalize}, nil
+	// Its own status storage: it must have the hook above, or writing the status of
+	// a terminating namespace would remove it while it still has content.
+	status := newPartialREST(r.Store, partial[*corev1.Namespace]{
+		prepare:  func(n, old *corev1.Namespace) { n.Spec = old.Spec },
+		validate: func(n, _ *corev1.Namespace) field.ErrorList { return validateNamespacePhase(n) },
+		filter: map[fieldpath.APIVersion]fieldpath.Filter{
+			"v1": fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("spec"))),
+		},
+	})
+	return namespaceREST{r}, map[string]rest.Storage{"finalize": finalize, "status": status}, nil
 }
 
 // Delete implements rest.GracefulDeleter.
