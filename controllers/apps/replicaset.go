@@ -27,6 +27,10 @@ import (
 // burstReplicas is how many pods one reconciliation creates or deletes at most.
 const burstReplicas = 500
 
+// podEventDelay collects the events of pods that change together into one
+// reconciliation, which lists them all.
+const podEventDelay = 5 * time.Millisecond
+
 // Kinds of the owners in this package.
 var (
 	replicaSetKind = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
@@ -68,7 +72,12 @@ func SetupReplicaSet(env *control.Env) error {
 }
 
 func (r *ReplicaSet) podEvents() handler.EventHandler {
-	return control.PodEvents{Kind: replicaSetKind.Kind, Expectations: r.Expectations, Adopters: r.adopters}.Handler()
+	return control.PodEvents{
+		Kind: replicaSetKind.Kind, Expectations: r.Expectations, Adopters: r.adopters,
+		Enqueue: func(owner types.NamespacedName, q control.Queue) {
+			q.AddAfter(reconcile.Request{NamespacedName: owner}, podEventDelay)
+		},
+	}.Handler()
 }
 
 // adopters lists the ReplicaSets whose selector matches an orphan.
@@ -130,10 +139,11 @@ func (r *ReplicaSet) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	status := replicaSetStatus(&rs, active, terminating, manageErr, now)
 	if !equality.Semantic.DeepEqual(rs.Status, status) {
 		if onlyProgress(&rs, status) {
-			if wait := r.pacer.Wait(req.NamespacedName, len(active)); wait > 0 {
+			if wait := r.pacer.Due(req.NamespacedName); wait > 0 {
 				return reconcile.Result{RequeueAfter: soonest(retryIn, wait)}, manageErr
 			}
 		}
+		r.pacer.Note(req.NamespacedName, len(active))
 		if err := r.writeStatus(ctx, &rs, status); err != nil {
 			return reconcile.Result{}, err
 		}

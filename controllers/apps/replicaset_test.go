@@ -132,8 +132,8 @@ func TestReplicaSetWaitsForMinReadySeconds(t *testing.T) {
 	w.Run(r)
 	w.SetReady(w.Pods("default")[0])
 	want(t, w.Run(r), `status ReplicaSet web: status.readyReplicas=1`)
-	if got := w.Queue.Waiting(); got != 10*time.Second {
-		t.Errorf("next look in %v, want 10s", got)
+	if got := w.Queue.Waiting(); got != 10*time.Second-podEventDelay {
+		t.Errorf("next look in %v, want 10s after the pod was ready", got)
 	}
 	w.Advance(10 * time.Second)
 	want(t, w.Run(r), `status ReplicaSet web: status.availableReplicas=1`)

@@ -16,12 +16,17 @@ type Pacer struct {
 	clock clock.PassiveClock
 
 	mu   sync.Mutex
-	last map[types.NamespacedName]time.Time
+	last map[types.NamespacedName]write
+}
+
+type write struct {
+	at      time.Time
+	entries int
 }
 
 // NewPacer returns a pacer.
 func NewPacer(c clock.PassiveClock) *Pacer {
-	return &Pacer{clock: c, last: map[types.NamespacedName]time.Time{}}
+	return &Pacer{clock: c, last: map[types.NamespacedName]write{}}
 }
 
 // paced is the time between two writes of an object with n entries.
@@ -32,19 +37,23 @@ func paced(n int) time.Duration {
 	return min(time.Duration(n)*2*time.Millisecond, time.Second)
 }
 
-// Wait returns how long to put a write of an object with n entries off; 0 means
-// write now, and that is noted. Small objects are never put off for long.
-func (p *Pacer) Wait(key types.NamespacedName, n int) time.Duration {
+// Due returns how long to put the next write off, and with it the reading of
+// what it is computed from; 0 means write now. Small objects are never put off.
+func (p *Pacer) Due(key types.NamespacedName) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.clock.Now()
-	if last, ok := p.last[key]; ok {
-		if wait := paced(n) - now.Sub(last); wait > 0 {
-			return wait
-		}
+	w, ok := p.last[key]
+	if !ok {
+		return 0
 	}
-	p.last[key] = now
-	return 0
+	return max(0, paced(w.entries)-p.clock.Since(w.at))
+}
+
+// Note says that the object is written now, with n entries.
+func (p *Pacer) Note(key types.NamespacedName, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last[key] = write{p.clock.Now(), n}
 }
 
 // Forget drops an object that is gone.

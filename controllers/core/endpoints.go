@@ -82,13 +82,14 @@ func (r *Endpoints) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	if svc.Spec.Type == corev1.ServiceTypeExternalName || svc.Spec.Selector == nil {
 		return reconcile.Result{}, nil
 	}
+	if wait := r.pacer.Due(req.NamespacedName); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
 	pods, err := control.PodsOfService(ctx, r.Client, &svc)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if wait := r.pacer.Wait(req.NamespacedName, len(pods)); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
-	}
+	r.pacer.Note(req.NamespacedName, len(pods))
 	trigger := r.triggers.ComputeEndpointLastChangeTriggerTime(svc.Namespace, &svc, pods)
 
 	next := current.DeepCopy()

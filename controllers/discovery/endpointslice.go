@@ -161,13 +161,14 @@ func (r *EndpointSlice) Reconcile(ctx context.Context, req reconcile.Request) (r
 	if svc.Spec.Type == corev1.ServiceTypeExternalName || svc.Spec.Selector == nil {
 		return reconcile.Result{}, nil
 	}
+	if wait := r.pacer.Due(req.NamespacedName); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
 	pods, err := control.PodsOfService(ctx, r.Client, &svc)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if wait := r.pacer.Wait(req.NamespacedName, len(pods)); wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
-	}
+	r.pacer.Note(req.NamespacedName, len(pods))
 	slices, err := r.slices(ctx, &svc)
 	if err != nil {
 		return reconcile.Result{}, err

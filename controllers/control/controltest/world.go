@@ -36,6 +36,10 @@ import (
 // Start is the time at which every world begins.
 var Start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// collectDelay is the longest wait that Run lets pass by itself: controllers put
+// events off for that long to handle several at once.
+const collectDelay = 5 * time.Millisecond
+
 // World is one test's cluster. Client both reads and writes; use it for the
 // cache and for the live reader.
 type World struct {
@@ -103,13 +107,17 @@ func (w *World) Watch(obj client.Object, h handler.EventHandler) {
 // WatchSelf queues every object of the type for its own events.
 func (w *World) WatchSelf(obj client.Object) { w.Watch(obj, &handler.EnqueueRequestForObject{}) }
 
-// Run delivers events and reconciles until nothing is due at the present time
+// Run delivers events and reconciles until nothing is due within collectDelay
 // and returns the transcript since the last call.
 func (w *World) Run(r reconcile.Reconciler) string {
 	w.t.Helper()
 	for range 200 {
 		w.deliver()
 		req, ok := w.Queue.next()
+		if wait := w.Queue.Waiting(); !ok && wait > 0 && wait <= collectDelay {
+			w.Clock.Step(wait)
+			continue
+		}
 		if !ok {
 			return w.Log()
 		}
