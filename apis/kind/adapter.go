@@ -93,9 +93,6 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 	r := &REST{Store: store, shortNames: k.ShortNames, categories: k.Categories}
 	var main rest.Storage = r
 	out := map[string]rest.Storage{}
-	if k.Status != nil {
-		out[k.Resource+"/status"] = newStatusREST(k, plain, store)
-	}
 	if k.Extend != nil {
 		m, subresources, err := k.Extend(d, r)
 		if err != nil {
@@ -109,6 +106,9 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 		}
 	}
 	out[k.Resource] = main
+	if _, own := out[k.Resource+"/status"]; k.Status != nil && !own {
+		out[k.Resource+"/status"] = newStatusREST(k, plain, store)
+	}
 	return out, nil
 }
 
@@ -154,6 +154,7 @@ func newStatusREST[T Object](k *Kind[T], plain strategy[T], store *genericregist
 	status := statusStrategy[T]{plain}
 	s := *store
 	s.UpdateStrategy, s.ResetFieldsStrategy = status, status
+	s.BeginUpdate = nil // allocation belongs to the spec
 	return &StatusREST{store: &s, table: store.TableConvertor, reset: status}
 }
 

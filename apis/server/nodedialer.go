@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"sync"
@@ -30,16 +31,36 @@ type nodeDialer struct {
 	rt    http.RoundTripper
 	err   error
 	proxy *http.Transport
+	dial  utilnet.DialFunc
 }
 
 func newNodeDialer(client kubernetes.Interface, o Options) *nodeDialer {
-	return &nodeDialer{client: client,
+	d := &nodeDialer{client: client,
 		config: transport.TLSConfig{CAFile: o.ClientCAFile, CertFile: o.KubeletClientCert, KeyFile: o.KubeletClientKey},
 		proxy: utilnet.SetTransportDefaults(&http.Transport{
-			DialContext: (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext: dial(o.NoDial),
 			// Pods and services are reached by address; their certificates name neither.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec
 		}),
+		dial: dial(o.NoDial),
+	}
+	// Cluster addresses are reached directly, whatever proxy the environment names.
+	d.proxy.Proxy = nil
+	return d
+}
+
+// dial connects to anything but addresses in none.
+func dial(none []netip.Prefix) utilnet.DialFunc {
+	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if a, err := netip.ParseAddrPort(address); err == nil {
+			for _, p := range none {
+				if p.Contains(a.Addr()) {
+					return nil, fmt.Errorf("%s belongs to a simulated node: nothing listens there", address)
+				}
+			}
+		}
+		return dialer.DialContext(ctx, network, address)
 	}
 }
 
@@ -59,7 +80,8 @@ func (d *nodeDialer) NodeURL(ctx context.Context, name string) (*url.URL, http.R
 		return nil, nil, apierrors.NewServiceUnavailable(fmt.Sprintf("node %q has no address in status.addresses; is its agent running?", name))
 	}
 	d.once.Do(func() {
-		d.rt, d.err = transport.New(&transport.Config{TLS: d.config})
+		d.rt, d.err = transport.New(&transport.Config{TLS: d.config, DialHolder: &transport.DialHolder{Dial: d.dial},
+			Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }})
 	})
 	return &url.URL{Scheme: "https", Host: net.JoinHostPort(host, strconv.Itoa(int(port)))}, d.rt, d.err
 }

@@ -48,6 +48,9 @@ type Options struct {
 	// Etcd is where objects are kept.
 	Etcd Etcd
 
+	// NoDial are addresses that no request is ever proxied to (simulated nodes').
+	NoDial []netip.Prefix
+
 	ServiceCIDRs []netip.Prefix
 	NodePorts    utilnet.PortRange
 	EventTTL     time.Duration

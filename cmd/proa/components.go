@@ -131,6 +131,7 @@ func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
 		ProxyClientCert:     id.FrontProxyClient.CertFile, ProxyClientKey: id.FrontProxyClient.KeyFile,
 		KubeletClientCert: id.APIServerKubeletClient.CertFile, KubeletClientKey: id.APIServerKubeletClient.KeyFile,
 		Etcd:         c.etcd(),
+		NoDial:       c.noDial(),
 		ServiceCIDRs: services, NodePorts: *nodePorts, EventTTL: time.Hour,
 		Security:   c.security,
 		PostStart:  c.postStart(services),
@@ -189,8 +190,17 @@ func (c *cluster) startSimulatedNodes(context.Context) (Component, error) {
 	}
 	return simulated.New(simulated.Options{
 		Config: c.client(""), Count: c.config.simulatedNodes, Latency: c.config.simulatedLatency,
-		Cache: c.control.Cache(), Clock: c.clock,
+		LeaseInterval: leaseInterval(c.config.simulatedNodes), Cache: c.control.Cache(), Clock: c.clock,
 	})
+}
+
+// leaseInterval is a node agent's 10 s for few simulated nodes; thousands renew
+// as rarely as the 50 s grace period allows, or they would occupy the store.
+func leaseInterval(nodes int) time.Duration {
+	if nodes > 1000 {
+		return 25 * time.Second
+	}
+	return 10 * time.Second
 }
 
 // startRuntime describes this machine's node and starts its runtime.
@@ -242,6 +252,14 @@ func (c *cluster) onNode(start func(*node, context.Context) (Component, error)) 
 		}
 		return start(c.node, ctx)
 	}
+}
+
+// noDial are addresses that are only pretended.
+func (c *cluster) noDial() []netip.Prefix {
+	if c.config.simulatedNodes == 0 {
+		return nil
+	}
+	return simulated.Prefixes()
 }
 
 // localUsers are the identities of the components in this process.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,9 @@ import (
 
 	"proa/nodeagent/hostid"
 )
+
+// settled is when what start-up allocated is garbage and goes back to the system.
+const settled = 10 * time.Second
 
 // lockDataDir takes the data directory for this process, making it if needed.
 func lockDataDir(dir string) (release func(), err error) {
@@ -49,6 +53,7 @@ func serverCommand() *cobra.Command {
 			cl := &cluster{config: cfg, clock: clock.RealClock{}, out: out}
 			runner := Runner{Report: reportTo(out), Now: time.Now}
 			return runner.Run(c.Context(), cl.steps(), func() {
+				time.AfterFunc(settled, debug.FreeOSMemory)
 				fmt.Fprintf(out, "proa is ready after %d ms. Next:\n  export KUBECONFIG=%s\n  %s get nodes\n",
 					time.Since(begin).Milliseconds(), cl.identity.AdminKubeconfig(), kubectlHint())
 			})

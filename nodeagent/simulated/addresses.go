@@ -45,3 +45,9 @@ func (a *addresses) note(ip string) {
 }
 
 func (a *addresses) giveBack(ip string) { delete(a.used, ip) }
+
+// Prefixes are the ranges of simulated nodes' and pods' addresses, which nobody
+// can be reached at.
+func Prefixes() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("100.64.0.0/10")}
+}
