@@ -45,6 +45,6 @@ func OverlayWorks(dir string) bool {
 	if err := unix.Mount("overlay", at("merged"), "overlay", 0, options); err != nil {
 		return false
 	}
-	defer unix.Unmount(at("merged"), unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(at("merged"), unix.MNT_DETACH) }()
 	return os.WriteFile(filepath.Join(at("merged"), "file"), nil, 0o600) == nil
 }
