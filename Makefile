@@ -115,12 +115,16 @@ verify: fmt vet lint ## Formatting, vet, import rules, generated code
 
 fmt:
 	@echo "  gofmt"
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	@unformatted=$$(git ls-files -z '*.go' | xargs -0 -r ls 2>/dev/null | xargs -r gofmt -l); \
 		test -z "$$unformatted" || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 
+# The modules of our own: the product's, and those of the tests.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod))
 lint: bin/tools/golangci-lint
-	@echo "  lint"
-	@bin/tools/golangci-lint run ./...
+	@for module in $(MODULES); do \
+		echo "  lint   $$module"; \
+		(cd $$module && $(CURDIR)/bin/tools/golangci-lint run --config $(CURDIR)/.golangci.yml ./...) || exit 1; \
+	done
 
 generate: ## Generate code anew
 	@for script in hack/*-gen.sh; do echo "  run    $$script"; $$script || exit 1; done
