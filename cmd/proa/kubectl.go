@@ -31,7 +31,7 @@ func kubectl(_ context.Context, args []string) int {
 	_, err := os.Stat(filepath.Join(home, ".kube", "config"))
 	if os.Getenv("KUBECONFIG") == "" && err != nil {
 		if path := filepath.Join(defaultDataDir(), "admin.kubeconfig"); fileExists(path) {
-			os.Setenv("KUBECONFIG", path)
+			_ = os.Setenv("KUBECONFIG", path) // fails for malformed names only
 		}
 	}
 	// kubectl reads its arguments (plugins, command headers) from the process's.
