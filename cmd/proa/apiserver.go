@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -51,7 +52,7 @@ type apiserverFlags struct {
 	anonymous, bootstrapTokens                   bool
 }
 
-func newAPIServerAlone(f *pflag.FlagSet) func(context.Context) (Component, error) {
+func newAPIServerAlone(f *pflag.FlagSet, _ *prometheus.Registry) func(context.Context) (Component, error) {
 	a := &apiserverFlags{nodePorts: utilnet.PortRange{Base: 30000, Size: 2768}}
 	a.flags(f)
 	return a.start

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -20,10 +21,11 @@ type controllersFlags struct {
 	maskSize4, maskSize6 int
 }
 
-func newControllersAlone(f *pflag.FlagSet) func(context.Context) (Component, error) {
+func newControllersAlone(f *pflag.FlagSet, metrics *prometheus.Registry) func(context.Context) (Component, error) {
 	c := &controllersFlags{}
 	c.api.flags(f)
 	o := &c.options
+	o.Registerer = metrics
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease kube-system/kube-controller-manager")
 	f.StringSliceVar(&o.Only, "controllers", []string{"*"}, "controllers to run; * for all, -name for all but that one")
 	f.StringVar(&o.ClusterCIDR, "cluster-cidr", "", "addresses of pods")

@@ -16,11 +16,19 @@ type ignoredFlags struct {
 	values, bools []string
 }
 
+// add registers those that are not meant by the program after all, such as those
+// of a library's options.
 func (i ignoredFlags) add(f *pflag.FlagSet, warnings func() io.Writer) {
 	for _, name := range i.values {
+		if f.Lookup(name) != nil {
+			continue
+		}
 		f.AddFlag(&pflag.Flag{Name: name, Hidden: true, Value: &ignoredFlag{name, "string", warnings}})
 	}
 	for _, name := range i.bools {
+		if f.Lookup(name) != nil {
+			continue
+		}
 		f.AddFlag(&pflag.Flag{Name: name, Hidden: true, NoOptDefVal: "true", Value: &ignoredFlag{name, "bool", warnings}})
 	}
 }
@@ -53,13 +61,6 @@ const (
 	ignoredClient   = `kube-api-burst kube-api-content-type kube-api-qps`
 	ignoredElection = `leader-elect-lease-duration leader-elect-renew-deadline leader-elect-resource-lock
 		leader-elect-resource-name leader-elect-resource-namespace leader-elect-retry-period`
-	// ignoredDelegation is of programs that serve health and metrics themselves.
-	ignoredDelegation = `bind-address secure-port cert-dir tls-cert-file tls-private-key-file authentication-kubeconfig
-		authentication-token-webhook-cache-ttl authorization-always-allow-paths authorization-kubeconfig
-		authorization-webhook-cache-authorized-ttl authorization-webhook-cache-unauthorized-ttl client-ca-file
-		requestheader-allowed-names requestheader-client-ca-file requestheader-extra-headers-prefix
-		requestheader-group-headers requestheader-uid-headers requestheader-username-headers`
-	ignoredDelegationBools = `authentication-skip-lookup authentication-tolerate-lookup-failure`
 )
 
 func apiserverIgnored() ignoredFlags {
@@ -92,7 +93,7 @@ func apiserverIgnored() ignoredFlags {
 
 func controllersIgnored() ignoredFlags {
 	return ignoredFlags{
-		values: words(ignoredServing, ignoredClient, ignoredElection, ignoredDelegation, `attach-detach-reconcile-sync-period
+		values: words(ignoredServing, ignoredClient, ignoredElection, `attach-detach-reconcile-sync-period
 			cidr-allocator-type cloud-config cloud-provider cluster-name cluster-signing-duration
 			cluster-signing-kube-apiserver-client-cert-file cluster-signing-kube-apiserver-client-key-file
 			cluster-signing-kubelet-client-cert-file cluster-signing-kubelet-client-key-file
@@ -117,7 +118,7 @@ func controllersIgnored() ignoredFlags {
 			pv-recycler-pod-template-filepath-nfs pv-recycler-timeout-increment-hostpath pvclaimbinder-sync-period
 			resource-quota-sync-period route-reconciliation-period secondary-node-eviction-rate
 			service-account-private-key-file terminated-pod-gc-threshold unhealthy-zone-threshold`),
-		bools: words(ignoredServingBools, ignoredDelegationBools, `allow-untagged-cloud configure-cloud-routes
+		bools: words(ignoredServingBools, `allow-untagged-cloud configure-cloud-routes
 			disable-attach-detach-reconcile-sync disable-force-detach-on-timeout enable-dynamic-provisioning
 			enable-garbage-collector enable-hostpath-provisioner enable-leader-migration use-service-account-credentials`),
 	}
@@ -125,9 +126,9 @@ func controllersIgnored() ignoredFlags {
 
 func schedulerIgnored() ignoredFlags {
 	return ignoredFlags{
-		values: words(ignoredServing, ignoredClient, ignoredElection, ignoredDelegation,
+		values: words(ignoredServing, ignoredClient, ignoredElection,
 			`pod-max-in-unschedulable-pods-duration write-config-to`),
-		bools: words(ignoredServingBools, ignoredDelegationBools),
+		bools: words(ignoredServingBools),
 	}
 }
 

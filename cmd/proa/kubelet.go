@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -41,7 +42,7 @@ type kubeletFlags struct {
 	taints, sysctls                      []string
 }
 
-func newNodeAlone(f *pflag.FlagSet) func(context.Context) (Component, error) {
+func newNodeAlone(f *pflag.FlagSet, _ *prometheus.Registry) func(context.Context) (Component, error) {
 	k := &kubeletFlags{set: f}
 	k.flags(f)
 	return k.start

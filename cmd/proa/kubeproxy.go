@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,7 +58,7 @@ type proxyFile struct {
 	} `json:"nftables"`
 }
 
-func newProxyAlone(f *pflag.FlagSet) func(context.Context) (Component, error) {
+func newProxyAlone(f *pflag.FlagSet, _ *prometheus.Registry) func(context.Context) (Component, error) {
 	p := &proxyFlags{set: f}
 	p.api.flags(f)
 	f.StringVar(&p.file, "config", "", "KubeProxyConfiguration; its fields that match a flag here count, unless the flag is given")

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
@@ -16,6 +17,7 @@ import (
 // schedulerFlags are kube-scheduler's flags that have a meaning here.
 type schedulerFlags struct {
 	set         *pflag.FlagSet
+	metrics     *prometheus.Registry
 	api         apiFlags
 	leaderElect bool
 	file        string
@@ -34,8 +36,8 @@ type schedulerFile struct {
 	} `json:"profiles"`
 }
 
-func newSchedulerAlone(f *pflag.FlagSet) func(context.Context) (Component, error) {
-	s := &schedulerFlags{set: f}
+func newSchedulerAlone(f *pflag.FlagSet, metrics *prometheus.Registry) func(context.Context) (Component, error) {
+	s := &schedulerFlags{set: f, metrics: metrics}
 	s.api.flags(f)
 	f.BoolVar(&s.leaderElect, "leader-elect", true, "act only while holding the Lease kube-system/kube-scheduler")
 	f.StringVar(&s.file, "config", "", "KubeSchedulerConfiguration; of it count clientConnection.kubeconfig, leaderElection.leaderElect and the schedulerName of the one profile")
@@ -43,7 +45,7 @@ func newSchedulerAlone(f *pflag.FlagSet) func(context.Context) (Component, error
 }
 
 func (s *schedulerFlags) start(context.Context) (Component, error) {
-	o := scheduler.Options{Clock: clock.RealClock{}}
+	o := scheduler.Options{Clock: clock.RealClock{}, Registerer: s.metrics}
 	if s.file != "" {
 		file, err := readSchedulerFile(s.file)
 		if err != nil {

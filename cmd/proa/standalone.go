@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apiserver/pkg/server/options"
@@ -24,18 +25,22 @@ type program struct {
 	verb, name, short string
 	// ignored are upstream's flags that are accepted without effect.
 	ignored ignoredFlags
-	// new registers the flags and returns what makes the component from them.
-	new func(*pflag.FlagSet) func(context.Context) (Component, error)
+	// healthPort is where it serves health and metrics, by default; 0 if it does not
+	// or does so itself.
+	healthPort int
+	// new registers the flags and returns what makes the component from them; its
+	// metrics go to the registry, which is nil where nothing serves them.
+	new func(*pflag.FlagSet, *prometheus.Registry) func(context.Context) (Component, error)
 }
 
 // programs are the components that run alone; etcd, with a main of its own, is another.
 func programs() []program {
 	return []program{
-		{"apiserver", "kube-apiserver", "The API server alone", apiserverIgnored(), newAPIServerAlone},
-		{"controllers", "kube-controller-manager", "The controllers alone", controllersIgnored(), newControllersAlone},
-		{"scheduler", "kube-scheduler", "The scheduler alone", schedulerIgnored(), newSchedulerAlone},
-		{"node", "kubelet", "The node agent alone, on a container runtime that is there", kubeletIgnored(), newNodeAlone},
-		{"proxy", "kube-proxy", "The service proxy alone", proxyIgnored(), newProxyAlone},
+		{"apiserver", "kube-apiserver", "The API server alone", apiserverIgnored(), 0, newAPIServerAlone},
+		{"controllers", "kube-controller-manager", "The controllers alone", controllersIgnored(), 10257, newControllersAlone},
+		{"scheduler", "kube-scheduler", "The scheduler alone", schedulerIgnored(), 10259, newSchedulerAlone},
+		{"node", "kubelet", "The node agent alone, on a container runtime that is there", kubeletIgnored(), 0, newNodeAlone},
+		{"proxy", "kube-proxy", "The service proxy alone", proxyIgnored(), 0, newProxyAlone},
 	}
 }
 
@@ -59,14 +64,32 @@ func (p program) command() *cobra.Command {
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := c.Flags()
 	f.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
-	start := p.new(f)
+	var h *health
+	var metrics *prometheus.Registry
+	if p.healthPort != 0 {
+		h = newHealth(f, p.name, p.healthPort)
+		metrics = h.metrics
+	}
+	start := p.new(f, metrics)
 	f.IntVarP(&logs.verbosity, "v", "v", 0, "verbosity of logs, which go to standard error")
 	p.ignored.add(f, c.ErrOrStderr)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := logs.start(""); err != nil {
 			return err
 		}
-		return Runner{Report: reportTo(c.OutOrStdout()), Now: time.Now}.Run(c.Context(), []Step{{Name: p.verb, Start: start}}, nil)
+		steps := []Step{{Name: p.verb, Start: start}}
+		if h != nil {
+			// Made before the port is opened, so that wrong flags are all that is seen.
+			made, err := start(c.Context())
+			if err != nil {
+				return err
+			}
+			steps = []Step{
+				{Name: "health", Start: h.start},
+				{Name: p.verb, Start: func(context.Context) (Component, error) { return made, nil }},
+			}
+		}
+		return Runner{Report: reportTo(c.OutOrStdout()), Now: time.Now}.Run(c.Context(), steps, nil)
 	}
 	return c
 }

@@ -191,8 +191,10 @@ func TestComponentsAlone(t *testing.T) {
 	control := m.alone("kube-controller-manager", "--kubeconfig="+m.kubeconfig("controller-manager"), "--leader-elect=true",
 		"--cluster-cidr=10.244.0.0/16", "--allocate-node-cidrs=true", "--service-cluster-ip-range=10.96.0.0/16",
 		"--root-ca-file="+pki("ca.crt"), "--cluster-signing-cert-file="+pki("ca.crt"), "--cluster-signing-key-file="+pki("ca.key"),
-		"--use-service-account-credentials=true", "--controllers=*,tokencleaner")
-	sched := m.alone("kube-scheduler", "--kubeconfig="+m.kubeconfig("scheduler"))
+		"--use-service-account-credentials=true", "--controllers=*",
+		"--authentication-kubeconfig="+m.kubeconfig("controller-manager"), "--authorization-kubeconfig="+m.kubeconfig("controller-manager"))
+	sched := m.alone("kube-scheduler", "--kubeconfig="+m.kubeconfig("scheduler"),
+		"--authentication-kubeconfig="+m.kubeconfig("scheduler"), "--authorization-kubeconfig="+m.kubeconfig("scheduler"))
 
 	k := &Proa{Machine: m}
 	if out := k.Kubectl("get", "configmap", "before", "-o", "jsonpath={.data.kept}"); out != "yes" {
@@ -213,6 +215,19 @@ func TestComponentsAlone(t *testing.T) {
 		"--cluster-cidr=10.244.0.0/16", "--proxy-mode=nftables")
 	m.answers(proxy, 30*time.Second, "http://"+m.Address+":10256/healthz")
 	m.answers(proxy, 30*time.Second, "https://10.96.0.1/version")
+
+	// Health is for everyone, metrics for those with rights.
+	for a, at := range map[*alone]struct{ url, metric string }{
+		control: {"https://127.0.0.1:10257", "controller_runtime_reconcile_total"}, sched: {"https://127.0.0.1:10259", "scheduler_schedule_attempts_total"},
+	} {
+		m.answers(a, 30*time.Second, at.url+"/healthz")
+		if out, err := m.Try("curl", "-sSfk", at.url+"/metrics"); err == nil {
+			t.Errorf("%s: metrics without credentials: %.200s", a.name, out)
+		}
+		if out := m.must("curl", "-sSfk", "--cert", pki("admin.crt"), "--key", pki("admin.key"), at.url+"/metrics"); !strings.Contains(out, at.metric) {
+			t.Errorf("%s: no %s in its metrics: %.500s", a.name, at.metric, out)
+		}
+	}
 
 	// Each controller's rights: a namespace with all in it goes, dependents are
 	// collected, a CSR is approved and signed.
