@@ -340,3 +340,46 @@ func TestProgramNames(t *testing.T) {
 		t.Error("no bash completion")
 	}
 }
+
+// TestKubeletAlone runs the node agent as kubelet on a container runtime that is
+// there already: the one that `proa server` leaves running when it stops.
+func TestKubeletAlone(t *testing.T) {
+	p := newCluster(t)
+	p.EventuallySays("Ready", time.Minute, "get", "nodes")
+	p.Stop()
+	p.args = append(p.args, "--no-node")
+	p.Start()
+
+	id, err := os.ReadFile(filepath.Join(p.data(), "cluster-id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := "proa-" + strings.TrimSpace(string(id))
+	config := p.write("kubelet.yaml", fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix:///run/%s/containerd.sock
+podLogsDir: %s
+cgroupRoot: /%s
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
+cgroupDriver: cgroupfs
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %s}}
+authorization: {mode: Webhook}
+`, cluster, filepath.Join(p.Dir, "pods"), cluster, filepath.Join(p.data(), "pki", "ca.crt")))
+	server := filepath.Join("nodes", p.Name, "kubelet-server")
+	p.alone("kubelet", "--config="+config, "--kubeconfig="+p.kubeconfig(filepath.Join("nodes", p.Name, "kubelet-client")),
+		"--root-dir="+filepath.Join(p.Dir, "kubelet"), "--hostname-override="+p.Name, "--node-ip="+p.Address,
+		"--tls-cert-file="+filepath.Join(p.data(), "pki", server+".crt"), "--tls-private-key-file="+filepath.Join(p.data(), "pki", server+".key"),
+		"--pod-infra-container-image=registry.k8s.io/pause:3.10", "--max-pods=17")
+
+	p.Apply(toolbox)
+	p.Kubectl("wait", "--for=condition=Ready", "pod/toolbox", "--timeout=90s")
+	if out := p.Kubectl("get", "node", p.Name, "-o", "jsonpath={.status.capacity.pods}"); out != "17" {
+		t.Errorf("capacity of pods %s, want that of --max-pods, 17", out)
+	}
+	p.EventuallySays("started", 10*time.Second, "logs", "toolbox")
+	if out := p.Kubectl("exec", "toolbox", "--", "cat", "/etc/resolv.conf"); !strings.Contains(out, "nameserver 10.96.0.10") {
+		t.Errorf("resolv.conf of a pod: %s", out)
+	}
+	p.Kubectl("delete", "pod", "toolbox", "--timeout=30s")
+}
