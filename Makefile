@@ -26,7 +26,7 @@ STAMPS       := $(call stamp,gitVersion,v$(KUBE_VERSION)+proa.$(SHORT_COMMIT)) \
 	$(call stamp,gitCommit,$(COMMIT)) $(call stamp,gitTreeState,$(TREE_STATE)) $(call stamp,buildDate,$(COMMIT_DATE))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build assets bundle images deps test-deps test unit e2e bench verify fmt vet lint generate tools upstream clean
+.PHONY: help run build assets bundle images deps test-deps test unit roottest e2e bench verify fmt vet lint generate tools upstream clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
@@ -51,7 +51,7 @@ deps: ## Install what the build and the node need beyond Go
 	@hack/deps.sh build
 
 # --- tests ---------------------------------------------------------------------
-test: vet unit e2e ## Everything: vet, unit tests, end-to-end tests
+test: vet unit roottest e2e ## Everything: vet, unit tests, end-to-end tests
 
 vet:
 	@echo "  vet    ./..."
@@ -60,6 +60,11 @@ vet:
 unit: ## Unit tests of all packages (no root, no bundle)
 	@echo "  test   ./..."
 	@$(GO) test $(GO_FLAGS) ./...
+
+# Tests that make network namespaces and nftables rules of their own.
+roottest: test-deps
+	@echo "  test   -tags roottest ./nodeagent/proxy"
+	@$(GO) test $(GO_FLAGS) -count=1 -tags roottest ./nodeagent/proxy
 
 # End-to-end modules; each is a folder of test/ with a go.mod of its own.
 E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod))

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,10 +50,13 @@ func serverCommand() *cobra.Command {
 					return err
 				}
 			}
+			if os.Geteuid() != 0 {
+				fmt.Fprintln(out, "Not started as root: control plane and simulated nodes only, this machine runs no containers.")
+			}
 			cl := &cluster{config: cfg, clock: clock.RealClock{}, out: out}
 			runner := Runner{Report: reportTo(out), Now: time.Now}
 			return runner.Run(c.Context(), cl.steps(), func() {
-				time.AfterFunc(settled, debug.FreeOSMemory)
+				time.AfterFunc(settled, releaseStartup)
 				fmt.Fprintf(out, "proa is ready after %d ms. Next:\n  export KUBECONFIG=%s\n  %s get nodes\n",
 					time.Since(begin).Milliseconds(), cl.identity.AdminKubeconfig(), kubectlHint())
 			})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/miekg/dns"
@@ -203,13 +202,4 @@ func (l *listener) serve(ctx context.Context, h dns.Handler) error {
 		return nil
 	}
 	return err
-}
-
-func portOf(addr string) (int32, error) {
-	_, p, err := net.SplitHostPort(addr)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseUint(p, 10, 16)
-	return int32(n), err
 }
