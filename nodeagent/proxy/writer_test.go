@@ -209,6 +209,7 @@ func TestWriterRepairs(t *testing.T) {
 	if err := w.sync(ctx, rules, changes, now); err == nil {
 		t.Error("writing to a deleted table succeeded")
 	}
+	rules, _ = build(f, services, slcs)
 	sync("table deleted")
 
 	// Repairs that fail end in a clean slate.
