@@ -113,6 +113,9 @@ func (a *apiserverFlags) complete() error {
 	if (a.tlsCert == "") != (a.tlsKey == "") {
 		return errors.New("--tls-cert-file and --tls-private-key-file go together")
 	}
+	if a.requestHeaderCA != "" && a.clientCA == "" {
+		return errors.New("--requestheader-client-ca-file needs --client-ca-file")
+	}
 	if a.advertiseAddress == nil || a.advertiseAddress.IsUnspecified() {
 		host := a.bindAddress.String()
 		if a.bindAddress.IsLoopback() {
@@ -161,27 +164,22 @@ func (a *apiserverFlags) start(ctx context.Context) (Component, error) {
 		Etcd:         a.etcd,
 		ServiceCIDRs: services, NodePorts: a.nodePorts, EventTTL: a.eventTTL,
 		Security:  security.build,
-		PostStart: a.postStart(ctx, services, bootstrap),
+		PostStart: a.postStart(services, bootstrap),
 		Clock:     clock.RealClock{},
 	})
 }
 
 // postStart are the objects that this server keeps.
-func (a *apiserverFlags) postStart(ctx context.Context, services []netip.Prefix, bootstrap *config.Objects) []server.PostStart {
+func (a *apiserverFlags) postStart(services []netip.Prefix, bootstrap *config.Objects) []server.PostStart {
 	steps := []server.PostStart{{Name: "bootstrap-objects", Run: func(ctx context.Context, loopback *rest.Config) error {
 		client, err := kubernetes.NewForConfig(loopback)
 		if err != nil {
 			return err
 		}
 		return config.Reconcile(ctx, client, bootstrap)
-	}}}
-	if a.advertiseAddress.IsLoopback() {
-		klog.FromContext(ctx).Info("The kubernetes Service is not kept: this host has no address but loopback; give --advertise-address")
-	} else {
-		steps = append(steps, server.PostStart{Name: "kubernetes-service", Run: server.KubernetesService{
-			ClusterIP: services[0].Addr().Next(), Address: a.advertiseAddress, Port: a.securePort,
-		}.Start})
-	}
+	}}, {Name: "kubernetes-service", Run: server.KubernetesService{
+		ClusterIP: services[0].Addr().Next(), Address: a.advertiseAddress, Port: a.securePort,
+	}.Start}}
 	if a.clientCA != "" && a.requestHeaderCA != "" {
 		steps = append(steps, server.PostStart{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
 			ClientCAFile: a.clientCA, RequestHeaderCAFile: a.requestHeaderCA, AllowedNames: a.requestHeaderNames,
