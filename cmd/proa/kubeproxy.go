@@ -33,11 +33,11 @@ const nodeWait = 30 * time.Second
 
 // proxyFlags are kube-proxy's flags that have a meaning here.
 type proxyFlags struct {
-	set                                  *pflag.FlagSet
-	api                                  apiFlags
-	file, hostname, clusterCIDR, healthz string
-	nodePorts                            []string
-	masqueradeAll, localhostNodePorts    bool
+	set                                        *pflag.FlagSet
+	api                                        apiFlags
+	file, hostname, clusterCIDR, healthz       string
+	nodePorts                                  []string
+	masqueradeAll, localhostNodePorts, cleanup bool
 }
 
 // proxyFile is what is read of a KubeProxyConfiguration.
@@ -67,11 +67,18 @@ func newProxyAlone(f *pflag.FlagSet, _ *prometheus.Registry) func(context.Contex
 	f.StringVar(&p.healthz, "healthz-bind-address", "0.0.0.0:10256", "address of /healthz and /livez; empty for none")
 	f.StringSliceVar(&p.nodePorts, "nodeport-addresses", nil, "ranges of the host's addresses that serve node ports; none means all")
 	f.BoolVar(&p.masqueradeAll, "masquerade-all", false, "masquerade all that goes to cluster IPs")
+	f.BoolVar(&p.cleanup, "cleanup", false, "remove the rules of a proxy that ran alone here, and end")
 	f.BoolVar(&p.localhostNodePorts, "iptables-localhost-nodeports", true, "serve node ports on 127.0.0.1")
 	return p.start
 }
 
 func (p *proxyFlags) start(ctx context.Context) (Component, error) {
+	if p.cleanup {
+		if err := proxy.Cleanup(ctx, aloneTable); err != nil {
+			return nil, fmt.Errorf("--cleanup: %w", err)
+		}
+		return nil, errDone
+	}
 	if p.file != "" {
 		if err := p.merge(); err != nil {
 			return nil, err

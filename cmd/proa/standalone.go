@@ -44,6 +44,9 @@ func programs() []program {
 	}
 }
 
+// errDone ends a program whose flags ask for something that is done at once.
+var errDone = errors.New("done")
+
 // command is the program as a verb of proa's or, called by its name, as itself.
 func (p program) command() *cobra.Command {
 	logs := logOptions{file: "-"}
@@ -89,7 +92,11 @@ func (p program) command() *cobra.Command {
 				{Name: p.verb, Start: func(context.Context) (Component, error) { return made, nil }},
 			}
 		}
-		return Runner{Report: reportTo(c.OutOrStdout()), Now: time.Now}.Run(c.Context(), steps, nil)
+		err := Runner{Report: reportTo(c.OutOrStdout()), Now: time.Now}.Run(c.Context(), steps, nil)
+		if errors.Is(err, errDone) {
+			return nil
+		}
+		return err
 	}
 	return c
 }

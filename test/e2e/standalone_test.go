@@ -68,19 +68,29 @@ func (m *Machine) alone(name string, args ...string) *alone {
 		close(a.done)
 	}()
 	m.t.Cleanup(func() {
-		_ = a.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-a.done:
-		case <-time.After(time.Minute):
-			_ = a.cmd.Process.Kill()
-			m.t.Errorf("%s did not end within a minute of SIGTERM", name)
-		}
+		a.stop(m)
 		if m.t.Failed() {
 			text := a.out.String()
 			m.t.Logf("output of %s:\n%s", name, text[max(0, len(text)-6000):])
 		}
 	})
 	return a
+}
+
+// stop ends the program with SIGTERM, unless it has ended, and waits.
+func (a *alone) stop(m *Machine) {
+	m.t.Helper()
+	_ = a.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-a.done:
+		// etcd ends by the signal itself.
+		if code := a.cmd.ProcessState.ExitCode(); code != 0 && a.name != "etcd" {
+			m.t.Errorf("%s: exit %d after SIGTERM, want 0", a.name, code)
+		}
+	case <-time.After(time.Minute):
+		_ = a.cmd.Process.Kill()
+		m.t.Errorf("%s did not end within a minute of SIGTERM", a.name)
+	}
 }
 
 // answers waits until the program says ok at a URL.
@@ -215,6 +225,14 @@ func TestComponentsAlone(t *testing.T) {
 		"--cluster-cidr=10.244.0.0/16", "--proxy-mode=nftables")
 	m.answers(proxy, 30*time.Second, "http://"+m.Address+":10256/healthz")
 	m.answers(proxy, 30*time.Second, "https://10.96.0.1/version")
+	proxy.stop(m)
+	if out := m.must("nft", "list", "tables"); !strings.Contains(out, "proa-kube-proxy") {
+		t.Errorf("rules do not stay when kube-proxy ends: %s", out)
+	}
+	m.must(m.link("kube-proxy"), "--cleanup")
+	if out := m.must("nft", "list", "tables"); strings.Contains(out, "proa-kube-proxy") {
+		t.Errorf("rules after kube-proxy --cleanup: %s", out)
+	}
 
 	// Health is for everyone, metrics for those with rights.
 	for a, at := range map[*alone]struct{ url, metric string }{
