@@ -3,8 +3,15 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,8 +100,25 @@ func (a *alone) stop(m *Machine) {
 	}
 }
 
+// get asks a URL from the machine, whoever serves it; auth are kubectl's flags.
+func (m *Machine) get(url string, auth ...string) (string, error) {
+	if auth == nil {
+		// kubectl asks the terminal unless it has some credentials; basic
+		// authentication is none to anybody here.
+		auth = []string{"--username=nobody", "--password=none"}
+	}
+	slash := strings.Index(url[len("https://"):], "/") + len("https://")
+	return m.Try(append([]string{bin("tools/kubectl"), "--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--request-timeout=5s",
+		"--server=" + url[:slash], "get", "--raw", url[slash:]}, auth...)...)
+}
+
+// as are kubectl's flags for a client certificate base.crt with its key.
+func as(base string) []string {
+	return []string{"--client-certificate=" + base + ".crt", "--client-key=" + base + ".key"}
+}
+
 // answers waits until the program says ok at a URL.
-func (m *Machine) answers(a *alone, within time.Duration, curl ...string) {
+func (m *Machine) answers(a *alone, within time.Duration, url string, auth ...string) {
 	m.t.Helper()
 	Eventually(m.t, within, func() error {
 		select {
@@ -102,7 +126,7 @@ func (m *Machine) answers(a *alone, within time.Duration, curl ...string) {
 			m.t.Fatalf("%s ended", a.name)
 		default:
 		}
-		out, err := m.Try(append([]string{"curl", "-sSfk", "--max-time", "5"}, curl...)...)
+		out, err := m.get(url, auth...)
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", a.name, err, out)
 		}
@@ -178,7 +202,7 @@ func TestComponentsAlone(t *testing.T) {
 		"--trusted-ca-file", pki("etcd/ca.crt"), "--client-cert-auth",
 		"--peer-cert-file", pki("etcd/peer.crt"), "--peer-key-file", pki("etcd/peer.key"),
 		"--peer-trusted-ca-file", pki("etcd/ca.crt"), "--peer-client-cert-auth")
-	m.answers(store, 30*time.Second, "--cert", pki("apiserver-etcd-client.crt"), "--key", pki("apiserver-etcd-client.key"), "https://127.0.0.1:2379/health")
+	m.answers(store, 30*time.Second, "https://127.0.0.1:2379/health", as(pki("apiserver-etcd-client"))...)
 
 	api := m.alone("kube-apiserver",
 		"--etcd-servers=https://127.0.0.1:2379", "--etcd-cafile="+pki("etcd/ca.crt"),
@@ -239,11 +263,11 @@ func TestComponentsAlone(t *testing.T) {
 		control: {"https://127.0.0.1:10257", "controller_runtime_reconcile_total"}, sched: {"https://127.0.0.1:10259", "scheduler_schedule_attempts_total"},
 	} {
 		m.answers(a, 30*time.Second, at.url+"/healthz")
-		if out, err := m.Try("curl", "-sSfk", at.url+"/metrics"); err == nil {
+		if out, err := m.get(at.url + "/metrics"); err == nil {
 			t.Errorf("%s: metrics without credentials: %.200s", a.name, out)
 		}
-		if out := m.must("curl", "-sSfk", "--cert", pki("admin.crt"), "--key", pki("admin.key"), at.url+"/metrics"); !strings.Contains(out, at.metric) {
-			t.Errorf("%s: no %s in its metrics: %.500s", a.name, at.metric, out)
+		if out, err := m.get(at.url+"/metrics", as(pki("admin"))...); err != nil || !strings.Contains(out, at.metric) {
+			t.Errorf("%s: no %s in its metrics: %v: %.500s", a.name, at.metric, err, out)
 		}
 	}
 
@@ -272,9 +296,11 @@ func TestComponentsAlone(t *testing.T) {
 // csr is a request for a client certificate.
 func (m *Machine) csr() string {
 	m.t.Helper()
-	key, req := filepath.Join(m.Dir, "jane.key"), filepath.Join(m.Dir, "jane.csr")
-	m.must("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=jane", "-keyout", key, "-out", req)
-	b, err := os.ReadFile(req)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "jane"}}, key)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -285,7 +311,57 @@ spec:
   signerName: kubernetes.io/kube-apiserver-client
   usages: [client auth]
   request: %s
-`, base64.StdEncoding.EncodeToString(b))
+`, base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})))
+}
+
+// authority is a CA of a test's own.
+type authority struct {
+	t    *testing.T
+	dir  string
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+// newAuthority makes a CA and writes it to dir/name.crt and .key.
+func newAuthority(t *testing.T, dir, name string) *authority {
+	t.Helper()
+	c := &authority{t: t, dir: dir}
+	c.cert, c.key = c.issue(name, &x509.Certificate{Subject: pkix.Name{CommonName: "envtest-environment"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature})
+	return c
+}
+
+// issue signs a certificate, by itself if there is no CA yet, and writes it and its key.
+func (c *authority) issue(name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	c.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	parent, signer := c.cert, c.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for suffix, block := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(filepath.Join(c.dir, name+suffix), pem.EncodeToMemory(block), 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return cert, key
 }
 
 // TestEnvtest starts what controller-runtime's envtest starts: etcd and
@@ -311,11 +387,9 @@ func TestEnvtest(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
-	curve := []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"}
-	m.must(append([]string{"openssl", "req", "-x509", "-subj", "/CN=envtest-environment", "-keyout", file("sa-signer.key"), "-out", file("sa-signer.crt")}, curve...)...)
-	m.must(append([]string{"openssl", "req", "-x509", "-subj", "/CN=envtest-environment", "-keyout", file("client-ca.key"), "-out", file("client-cert-auth-ca.crt")}, curve...)...)
-	m.must(append([]string{"openssl", "req", "-new", "-subj", "/O=system:masters/CN=default", "-keyout", file("admin.key"), "-out", file("admin.csr")}, curve[:len(curve)-2]...)...)
-	m.must("openssl", "x509", "-req", "-in", file("admin.csr"), "-CA", file("client-cert-auth-ca.crt"), "-CAkey", file("client-ca.key"), "-CAcreateserial", "-days", "2", "-out", file("admin.crt"))
+	newAuthority(t, dir, "sa-signer")
+	newAuthority(t, dir, "client-cert-auth-ca").issue("admin", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Subject: pkix.Name{CommonName: "default", Organization: []string{"system:masters"}}})
 
 	api := m.alone("kube-apiserver", "--allow-privileged=true", "--authorization-mode=RBAC", "--bind-address=127.0.0.1",
 		"--cert-dir="+dir, "--client-ca-file="+file("client-cert-auth-ca.crt"), "--disable-admission-plugins=ServiceAccount",
@@ -325,7 +399,7 @@ func TestEnvtest(t *testing.T) {
 	m.answers(api, 20*time.Second, "https://127.0.0.1:4003/healthz")
 	kubectl := func(args ...string) string {
 		return m.must(append([]string{m.link("kubectl"), "--server=https://127.0.0.1:4003", "--insecure-skip-tls-verify",
-			"--client-certificate=" + file("admin.crt"), "--client-key=" + file("admin.key")}, args...)...)
+			as(file("admin"))[0], as(file("admin"))[1]}, args...)...)
 	}
 	for _, want := range []string{"default", "kube-system"} {
 		if out := kubectl("get", "namespaces", "-o", "name"); !strings.Contains(out, "namespace/"+want) {
