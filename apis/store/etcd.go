@@ -55,8 +55,24 @@ func (*Etcd) Name() string { return "etcd" }
 // Ready is closed when clients can write.
 func (e *Etcd) Ready() <-chan struct{} { return e.ready }
 
-// Endpoint is the URL clients use.
+// Endpoint is the URL clients use, with TLS and a client certificate.
 func (e *Etcd) Endpoint() string { return e.url(e.o.ClientPort).String() }
+
+// maxSocketPath is what the kernel takes, less its closing zero.
+const maxSocketPath = 107
+
+// LocalEndpoint is a socket in the data directory, which only its owner can
+// enter: clients in this process save TLS. It is empty where the path is too
+// long for a socket.
+func (e *Etcd) LocalEndpoint() string {
+	path := e.socket()
+	if len(path) > maxSocketPath {
+		return ""
+	}
+	return "unix://" + path
+}
+
+func (e *Etcd) socket() string { return filepath.Join(e.o.Dir, "client.sock") }
 
 func (e *Etcd) url(port int) *url.URL {
 	return &url.URL{Scheme: "https", Host: net.JoinHostPort(e.o.Address, strconv.Itoa(port))}
@@ -119,6 +135,9 @@ func (e *Etcd) config(fatal fatalHook) (*embed.Config, error) {
 	c.Name, c.Dir = e.o.MemberID, e.o.Dir
 	client, peer := *e.url(e.o.ClientPort), *e.url(e.o.PeerPort)
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	if e.LocalEndpoint() != "" {
+		c.ListenClientUrls = append(c.ListenClientUrls, url.URL{Scheme: "unix", Path: e.socket()})
+	}
 	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.ClientTLSInfo = transport.TLSInfo{CertFile: e.o.ServerCert, KeyFile: e.o.ServerKey, TrustedCAFile: e.o.CAFile, ClientCertAuth: true}

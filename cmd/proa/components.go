@@ -38,6 +38,7 @@ type cluster struct {
 	identity *identity.Identity
 	// bootstrap are the objects every cluster has.
 	bootstrap *config.Objects
+	nodeCert  certificate
 	node      *node
 	store     *store.Etcd
 	api       *server.Server
@@ -76,15 +77,29 @@ func (c *cluster) startIdentity(context.Context) (Component, error) {
 		return nil, err
 	}
 	host, _ := os.Hostname()
-	c.identity, err = identity.Ensure(c.config.dataDir, identity.Options{
+	o := identity.Options{
 		Clock: c.clock, Hostname: host, ServiceCIDRs: services, ClusterDomain: c.config.clusterDomain,
 		Addresses: addresses(c.config.bindAddress, c.config.advertiseAddress),
-	})
+	}
+	current, err := identity.Ensure(c.config.dataDir, o)
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.identity.WriteAdminKubeconfig(c.url())
-	return nil, err
+	c.identity = current
+	if _, err := current.WriteAdminKubeconfig(c.url()); err != nil {
+		return nil, err
+	}
+	return renewal{clock: c.clock, next: func() time.Time { return current.NextRenewal() }, renew: func() error {
+		renewed, err := identity.Ensure(c.config.dataDir, o)
+		if err != nil {
+			return err
+		}
+		current = renewed
+		if _, err := renewed.WriteAdminKubeconfig(c.url()); err != nil || c.node == nil {
+			return err
+		}
+		return c.issueServing(renewed)
+	}}, nil
 }
 
 func (c *cluster) startStore(context.Context) (Component, error) {
@@ -104,6 +119,9 @@ func (c *cluster) startStore(context.Context) (Component, error) {
 func (c *cluster) etcd() server.Etcd {
 	if c.store == nil {
 		return server.Etcd{Servers: c.config.etcdServers, CAFile: c.config.etcdCA, CertFile: c.config.etcdCert, KeyFile: c.config.etcdKey}
+	}
+	if local := c.store.LocalEndpoint(); local != "" {
+		return server.Etcd{Servers: []string{local}}
 	}
 	id := c.identity
 	return server.Etcd{Servers: []string{c.store.Endpoint()}, CAFile: id.EtcdCA.CertFile,
@@ -229,19 +247,23 @@ func (c *cluster) startRuntime(ctx context.Context) (Component, error) {
 	return c.node.startRuntime(ctx)
 }
 
-// serving issues the node agent's serving certificate from the cluster CA at hand.
+// serving is the node agent's certificate, issued from the cluster CA at hand.
 func (c *cluster) serving(context.Context) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
-	n, err := c.identity.EnsureNode(c.config.nodeName, addresses(c.config.advertiseAddress, "127.0.0.1"))
+	return c.nodeCert.get, c.issueServing(c.identity)
+}
+
+// issueServing makes or renews the node agent's serving certificate.
+func (c *cluster) issueServing(id *identity.Identity) error {
+	n, err := id.EnsureNode(c.config.nodeName, addresses(c.config.advertiseAddress, "127.0.0.1"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	pair, err := n.Server.TLS()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var current certificate
-	current.set(&pair)
-	return current.get, nil
+	c.nodeCert.set(&pair)
+	return nil
 }
 
 // onNode runs a step of this machine's node, if it is one.

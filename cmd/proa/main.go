@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -37,21 +36,7 @@ func run(ctx context.Context, args []string) int {
 	if code, ok := runAs(ctx, filepath.Base(args[0]), args[1:]); ok {
 		return code
 	}
-	root := rootCommand()
-	root.SetArgs(args[1:])
-	err := root.ExecuteContext(ctx)
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errPreflight):
-		return exitPreflight
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "proa: %v\n", err)
-		return exitUsage
-	}
-	fmt.Fprintf(os.Stderr, "proa: %v\n", err)
-	return exitFailed
+	return execute(ctx, "proa", rootCommand(), args[1:])
 }
 
 func rootCommand() *cobra.Command {

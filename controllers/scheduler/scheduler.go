@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Scheduler is the component: the core, its informers and its writers.
@@ -123,16 +124,33 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil // told to stop
 }
 
+// informer asks for an informer until the API server, which may start later,
+// says that it serves the kind.
+func (s *Scheduler) informer(ctx context.Context, obj client.Object) (cache.Informer, error) {
+	for {
+		i, err := s.cache.GetInformer(ctx, obj, cache.BlockUntilSynced(false))
+		if err == nil || ctx.Err() != nil {
+			return i, err
+		}
+		klog.FromContext(ctx).Info("Waiting for the API server", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.options.Clock.After(time.Second):
+		}
+	}
+}
+
 // watch connects the core to the informers.
 func (s *Scheduler) watch(ctx context.Context) ([]toolscache.InformerSynced, error) {
 	var synced []toolscache.InformerSynced
-	nodes, err := s.cache.GetInformer(ctx, &v1.Node{}, cache.BlockUntilSynced(false))
+	nodes, err := s.informer(ctx, &v1.Node{})
 	if err != nil {
-		return nil, fmt.Errorf("scheduler: node informer: %w", err)
+		return nil, err
 	}
-	pods, err := s.cache.GetInformer(ctx, &v1.Pod{}, cache.BlockUntilSynced(false))
+	pods, err := s.informer(ctx, &v1.Pod{})
 	if err != nil {
-		return nil, fmt.Errorf("scheduler: pod informer: %w", err)
+		return nil, err
 	}
 	for _, w := range []struct {
 		informer cache.Informer
