@@ -23,15 +23,51 @@ const (
 	benchedImage = "proa.local/webapp:1.0"
 )
 
-// writes measures ConfigMap creates per second, and the server's CPU for each.
+// writes measures ConfigMap creates per second and the server's CPU for each,
+// and upstream's beside it where it has been built.
 func writes(ctx context.Context, b *bench) ([]figure, error) {
 	c, err := b.start(ctx, "--no-node")
 	if err != nil {
 		return nil, err
 	}
-	before, err := cpuTime(c.cmd.Process.Pid)
+	rate, cpu, err := createRate(ctx, c, c.cmd.Process.Pid)
 	if err != nil {
 		return nil, err
+	}
+	rateNote, cpuNote := "", ""
+	if b.hasUpstream() {
+		b.close()
+		u, err := b.startUpstream(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		theirs, theirCPU, err := createRate(ctx, u.cluster, u.etcd.Process.Pid, u.api.Process.Pid)
+		if err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		rateNote, cpuNote = "; "+ratio(rate, theirs, "/s"), ratio(cpu, theirCPU, "ms")
+	}
+	return []figure{
+		{"ConfigMap creates", "/s", "≥ 900/s", rate, fmt.Sprintf("%d clients over TLS, the load on the same cores%s", writers, rateNote)},
+		{"server CPU per create, etcd included", "ms", "", cpu, cpuNote},
+	}, nil
+}
+
+// createRate is ConfigMap creates per second, and the processes' CPU time per create in ms.
+func createRate(ctx context.Context, c *cluster, pids ...int) (rate, cpu float64, err error) {
+	used := func() (total time.Duration, err error) {
+		for _, pid := range pids {
+			t, err := cpuTime(pid)
+			if err != nil {
+				return 0, err
+			}
+			total += t
+		}
+		return total, nil
+	}
+	before, err := used()
+	if err != nil {
+		return 0, 0, err
 	}
 	begin := time.Now()
 	runCtx, cancel := context.WithDeadline(ctx, begin.Add(writeWindow))
@@ -42,7 +78,7 @@ func writes(ctx context.Context, b *bench) ([]figure, error) {
 	for w := range writers {
 		client, err := c.client()
 		if err != nil {
-			return nil, err
+			return 0, 0, err
 		}
 		wg.Go(func() {
 			for i := 0; runCtx.Err() == nil; i++ {
@@ -61,19 +97,16 @@ func writes(ctx context.Context, b *bench) ([]figure, error) {
 	}
 	wg.Wait()
 	took := time.Since(begin)
-	after, err := cpuTime(c.cmd.Process.Pid)
+	after, err := used()
 	if err != nil {
-		return nil, err
+		return 0, 0, err
 	}
 	select {
 	case err := <-errs:
-		return nil, err
+		return 0, 0, err
 	default:
 	}
-	return []figure{
-		{"ConfigMap creates", "/s", "≥ 900/s", float64(n.Load()) / took.Seconds(), fmt.Sprintf("%d clients over TLS, the load on the same cores", writers)},
-		{"server CPU per create", "ms", "", float64((after - before).Microseconds()) / 1000 / float64(n.Load()), ""},
-	}, nil
+	return float64(n.Load()) / took.Seconds(), float64((after - before).Microseconds()) / 1000 / float64(n.Load()), nil
 }
 
 // schedule measures pods bound per second on simulated nodes, creation included.

@@ -40,6 +40,21 @@ func TestFaults(t *testing.T) {
 			t.Errorf("exit code %d:\n%s", code, out)
 		}
 	})
+	t.Run("full disk", func(t *testing.T) {
+		small := filepath.Join(p.Dir, "small")
+		if err := os.MkdirAll(small, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		must(t, "mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", small)
+		t.Cleanup(func() { must(t, "umount", small) })
+		args := []string{"server", "--no-node", "--data-dir", filepath.Join(small, "data"), "--secure-port", "7443", "--etcd-port", "3379", "--etcd-peer-port", "3380"}
+		if out, code := run(p.Machine, args...); code != 3 || !strings.Contains(out, "disk") {
+			t.Errorf("preflight: exit code %d:\n%s", code, out)
+		}
+		if out, code := run(p.Machine, append(args, "--skip-check")...); code != 1 || !strings.Contains(out, "no space left") || strings.Contains(out, "goroutine") {
+			t.Errorf("exit code %d:\n%s", code, out)
+		}
+	})
 	t.Run("unknown flag", func(t *testing.T) {
 		if out, code := run(p.Machine, "server", "--no-such-flag"); code != 2 || !strings.Contains(out, "no-such-flag") {
 			t.Errorf("exit code %d:\n%s", code, out)
