@@ -13,7 +13,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"proa/nodeagent/probe"
 )
 
 // hookOutput bounds how much of a hook's response is read.
@@ -51,7 +52,7 @@ func (a *Agent) httpHook(ctx context.Context, c *v1.Container, podIP string, g *
 	if host == "" {
 		host = podIP
 	}
-	port, err := portOf(c, g.Port)
+	port, err := probe.PortOf(c, g.Port)
 	if err != nil {
 		return err
 	}
@@ -91,28 +92,4 @@ func (a *Agent) httpHook(ctx context.Context, c *v1.Container, podIP string, g *
 		return fmt.Errorf("HTTP hook %s answered with status code %d", u, resp.StatusCode)
 	}
 	return nil
-}
-
-// portOf resolves a port given by number or by a container port's name.
-func portOf(c *v1.Container, p intstr.IntOrString) (int, error) {
-	port := p.IntValue()
-	if p.Type == intstr.String {
-		port = 0
-		for _, cp := range c.Ports {
-			if cp.Name == p.StrVal {
-				port = int(cp.ContainerPort)
-			}
-		}
-		if port == 0 {
-			n, err := strconv.Atoi(p.StrVal)
-			if err != nil {
-				return 0, fmt.Errorf("couldn't find port: %q in container %q", p.StrVal, c.Name)
-			}
-			port = n
-		}
-	}
-	if port <= 0 || port > 65535 {
-		return 0, fmt.Errorf("invalid port number: %v", p.String())
-	}
-	return port, nil
 }

@@ -43,7 +43,7 @@ func client() *http.Client {
 }
 
 func (m *Manager) httpGet(ctx context.Context, t Target, a *v1.HTTPGetAction, timeout time.Duration) (outcome, string) {
-	port, err := portOf(t.Container, a.Port)
+	port, err := PortOf(t.Container, a.Port)
 	if err != nil {
 		return unknown, err.Error()
 	}
@@ -103,8 +103,9 @@ func setHeader(h http.Header, name, value string) {
 	}
 }
 
-// portOf resolves a port given by number or by a container port's name.
-func portOf(c *v1.Container, p intstr.IntOrString) (int, error) {
+// PortOf resolves a port of a probe or hook, given by number or by a container
+// port's name, to 1..65535.
+func PortOf(c *v1.Container, p intstr.IntOrString) (int, error) {
 	port := p.IntValue()
 	if p.Type == intstr.String {
 		port = 0

@@ -10,7 +10,7 @@ import (
 )
 
 func (m *Manager) tcp(ctx context.Context, t Target, a *v1.TCPSocketAction, timeout time.Duration) (outcome, string) {
-	port, err := portOf(t.Container, a.Port)
+	port, err := PortOf(t.Container, a.Port)
 	if err != nil {
 		return unknown, err.Error()
 	}
