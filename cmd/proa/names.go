@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,8 @@ func execute(ctx context.Context, name string, c *cobra.Command, args []string) 
 		return exitPreflight
 	}
 	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-	if errors.As(err, &usage) {
+	// cobra has no type for a command that there is not.
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		return exitUsage
 	}
 	return exitFailed

@@ -24,7 +24,8 @@ type Step struct {
 	Name string
 	// Start builds the component; nil with a nil error leaves the step out.
 	Start func(ctx context.Context) (Component, error)
-	// Background starts the step without waiting for it to be ready.
+	// Background lets the next step start before this one is ready; only the end
+	// of the start waits for it.
 	Background bool
 }
 
@@ -42,11 +43,19 @@ type running struct {
 	err  error
 }
 
+// waiting is a background step whose readiness is still awaited.
+type waiting struct {
+	name  string
+	begin time.Time
+	ready <-chan struct{}
+}
+
 // Run returns when ctx ends (nil), or when a step fails or returns early (its
 // error). started is called once all steps are ready.
 func (r Runner) Run(ctx context.Context, steps []Step, started func()) error {
 	var up []*running
 	failed := make(chan *running, len(steps))
+	var pending []waiting
 	stopAll := func() error {
 		var errs []error
 		for i := len(up) - 1; i >= 0; i-- {
@@ -83,7 +92,12 @@ func (r Runner) Run(ctx context.Context, steps []Step, started func()) error {
 				failed <- run
 			}
 		}()
-		if w, ok := c.(readier); ok && !s.Background {
+		w, waits := c.(readier)
+		if waits && s.Background {
+			pending = append(pending, waiting{s.Name, begin, w.Ready()})
+			continue
+		}
+		if waits {
 			select {
 			case <-w.Ready():
 			case <-failed:
@@ -93,6 +107,16 @@ func (r Runner) Run(ctx context.Context, steps []Step, started func()) error {
 			}
 		}
 		r.Report(s.Name, r.Now().Sub(begin))
+	}
+	for _, p := range pending {
+		select {
+		case <-p.ready:
+			r.Report(p.name, r.Now().Sub(p.begin))
+		case <-failed:
+			return stopAll()
+		case <-ctx.Done():
+			return stopAll()
+		}
 	}
 	if started != nil {
 		started()
