@@ -13,7 +13,7 @@ func TestTwoNodes(t *testing.T) {
 	p := net.newServer(t)
 	m := net.NewMachine(t, "two")
 	m.addImages()
-	m.StartAgent(p)
+	agent := m.StartAgent(p)
 	p.Kubectl("wait", "--for=condition=Ready", "node/one", "node/two", "--timeout=60s")
 
 	p.Apply(webapp)
@@ -46,5 +46,18 @@ func TestTwoNodes(t *testing.T) {
 	}
 	if out := p.Kubectl("logs", "box-two"); !strings.Contains(out, "started") {
 		t.Errorf("logs from the second node: %q", out)
+	}
+
+	// A crash of the agent touches no container, and needs no token again.
+	container := func() string {
+		return p.Kubectl("get", "pod", "box-two", "-o", "jsonpath={.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}")
+	}
+	before := container()
+	agent.Kill()
+	agent.Start()
+	p.EventuallySays("started", 20*time.Second, "logs", "box-two")
+	p.EventuallySays("hello", 20*time.Second, "exec", "box-two", "--", "webapp", "get", "http://web.default.svc.cluster.local")
+	if after := container(); after != before {
+		t.Errorf("container of box-two: before %q, after %q", before, after)
 	}
 }
