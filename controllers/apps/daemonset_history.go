@@ -20,19 +20,19 @@ import (
 	"proa/controllers/control"
 )
 
-// daemonPatch is what a ControllerRevision keeps: the patch that brings the
-// DaemonSet back to this template. kubectl rollout undo applies it.
-func daemonPatch(ds *appsv1.DaemonSet) ([]byte, error) {
-	data, err := json.Marshal(ds.Spec.Template)
+// templatePatch is what a ControllerRevision keeps: the patch that brings its
+// owner back to this template. kubectl rollout undo applies it.
+func templatePatch(template *corev1.PodTemplateSpec) ([]byte, error) {
+	data, err := json.Marshal(template)
 	if err != nil {
 		return nil, err
 	}
-	template := map[string]any{}
-	if err := json.Unmarshal(data, &template); err != nil {
+	fields := map[string]any{}
+	if err := json.Unmarshal(data, &fields); err != nil {
 		return nil, err
 	}
-	template["$patch"] = "replace"
-	return json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
+	fields["$patch"] = "replace"
+	return json.Marshal(map[string]any{"spec": map[string]any{"template": fields}})
 }
 
 // history finds the revision of the present template, making it if need be,
@@ -54,7 +54,7 @@ func (r *DaemonSet) history(ctx context.Context, ds *appsv1.DaemonSet, pods []*c
 	if err != nil {
 		return nil, nil, err
 	}
-	patch, err := daemonPatch(ds)
+	patch, err := templatePatch(&ds.Spec.Template)
 	if err != nil {
 		return nil, nil, err
 	}

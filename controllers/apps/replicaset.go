@@ -33,9 +33,10 @@ const podEventDelay = 5 * time.Millisecond
 
 // Kinds of the owners in this package.
 var (
-	replicaSetKind = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
-	deploymentKind = appsv1.SchemeGroupVersion.WithKind("Deployment")
-	daemonSetKind  = appsv1.SchemeGroupVersion.WithKind("DaemonSet")
+	replicaSetKind  = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
+	deploymentKind  = appsv1.SchemeGroupVersion.WithKind("Deployment")
+	daemonSetKind   = appsv1.SchemeGroupVersion.WithKind("DaemonSet")
+	statefulSetKind = appsv1.SchemeGroupVersion.WithKind("StatefulSet")
 )
 
 // ReplicaSet keeps as many active pods of each ReplicaSet as its spec says.

@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -75,7 +76,8 @@ func New(t *testing.T, objs ...client.Object) *World {
 	w.Queue = &Queue{clock: w.Clock}
 	w.Client = fake.NewClientBuilder().
 		WithScheme(clientgoscheme.Scheme).
-		WithStatusSubresource(&corev1.Pod{}, &corev1.Namespace{}, &appsv1.ReplicaSet{}, &appsv1.Deployment{}, &appsv1.DaemonSet{}, &batchv1.Job{}).
+		WithStatusSubresource(&corev1.Pod{}, &corev1.Namespace{}, &appsv1.ReplicaSet{}, &appsv1.Deployment{}, &appsv1.DaemonSet{}, &appsv1.StatefulSet{}, &batchv1.Job{}, &batchv1.CronJob{},
+			&corev1.ReplicationController{}, &corev1.ResourceQuota{}, &policyv1.PodDisruptionBudget{}).
 		WithIndex(&corev1.Pod{}, control.OwnerIndex, control.ByOwner).
 		WithIndex(&corev1.Pod{}, control.NodeIndex, control.ByNode).
 		WithIndex(&appsv1.ReplicaSet{}, control.OwnerIndex, control.ByOwner).
@@ -253,6 +255,13 @@ func (w *World) create(ctx context.Context, c client.WithWatch, obj client.Objec
 		if err := c.Status().Update(ctx, status); err == nil {
 			status.DeepCopyObject()
 			_ = c.Get(ctx, client.ObjectKeyFromObject(obj), obj)
+		}
+	}
+	if pod, ok := obj.(*corev1.Pod); ok && pod.Status.Phase == "" {
+		// The API server's default.
+		pod.Status.Phase = corev1.PodPending
+		if err := c.Status().Update(ctx, pod); err != nil {
+			return err
 		}
 	}
 	w.write("create", obj, describe(obj))
