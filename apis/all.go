@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"proa/apis/admissionregistration"
 	"proa/apis/apps"
 	"proa/apis/authentication"
 	"proa/apis/authorization"
@@ -17,6 +18,7 @@ import (
 	"proa/apis/discovery"
 	"proa/apis/events"
 	"proa/apis/kind"
+	"proa/apis/networking"
 	"proa/apis/rbac"
 	"proa/apis/scheduling"
 )
@@ -25,6 +27,7 @@ import (
 func Kinds() []kind.Any {
 	return slices.Concat(
 		core.Kinds(),
+		admissionregistration.Kinds(),
 		apps.Kinds(),
 		authentication.Kinds(),
 		authorization.Kinds(),
@@ -33,6 +36,7 @@ func Kinds() []kind.Any {
 		coordination.Kinds(),
 		discovery.Kinds(),
 		events.Kinds(),
+		networking.Kinds(),
 		rbac.Kinds(),
 		scheduling.Kinds(),
 	)
