@@ -19,6 +19,8 @@ import (
 	"proa/apis/events"
 	"proa/apis/kind"
 	"proa/apis/networking"
+	"proa/apis/node"
+	"proa/apis/policy"
 	"proa/apis/rbac"
 	"proa/apis/scheduling"
 )
@@ -37,6 +39,8 @@ func Kinds() []kind.Any {
 		discovery.Kinds(),
 		events.Kinds(),
 		networking.Kinds(),
+		node.Kinds(),
+		policy.Kinds(),
 		rbac.Kinds(),
 		scheduling.Kinds(),
 	)
