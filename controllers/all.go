@@ -66,6 +66,7 @@ func All() []Entry {
 		{"daemonset-controller", append(in("apps", "daemonsets", "controllerrevisions"), v1("nodes", "pods")...), apps.SetupDaemonSet},
 		{"statefulset-controller", append(in("apps", "statefulsets", "controllerrevisions"), v1("pods", "persistentvolumeclaims")...), apps.SetupStatefulSet},
 		{"endpointslice-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "pods", "nodes")...), discovery.SetupEndpointSlice},
+		{"replicationcontroller-controller", v1("replicationcontrollers", "pods"), core.SetupReplicationController},
 		{"endpoints-controller", v1("services", "pods", "endpoints"), core.SetupEndpoints},
 
 		{"job-controller", append(in("batch", "jobs"), v1("pods")...), batch.SetupJob},
@@ -96,6 +97,7 @@ func cachedWhole() map[schema.GroupVersionResource]client.Object {
 		v1("namespaces")[0]:                                        &corev1.Namespace{},
 		v1("services")[0]:                                          &corev1.Service{},
 		v1("endpoints")[0]:                                         &corev1.Endpoints{}, //nolint:staticcheck // still served
+		v1("replicationcontrollers")[0]:                            &corev1.ReplicationController{},
 		in("apps", "replicasets")[0]:                               &appsv1.ReplicaSet{},
 		in("apps", "deployments")[0]:                               &appsv1.Deployment{},
 		in("apps", "daemonsets")[0]:                                &appsv1.DaemonSet{},

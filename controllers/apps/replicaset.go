@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
@@ -41,6 +42,9 @@ var (
 
 // ReplicaSet keeps as many active pods of each ReplicaSet as its spec says.
 type ReplicaSet struct {
+	// Kind of the owner references that it writes and follows. Other than
+	// ReplicaSet, Client and Live must translate objects of that kind.
+	Kind         schema.GroupVersionKind
 	Client       client.Client
 	Live         client.Reader
 	Pods         *control.Pods
@@ -52,6 +56,7 @@ type ReplicaSet struct {
 // NewReplicaSet returns the reconciler.
 func NewReplicaSet(c client.Client, live client.Reader, recorder record.EventRecorder, clk clock.PassiveClock) *ReplicaSet {
 	return &ReplicaSet{
+		Kind:         replicaSetKind,
 		Client:       c,
 		Live:         live,
 		Pods:         &control.Pods{Client: c, Recorder: recorder},
@@ -68,13 +73,14 @@ func SetupReplicaSet(env *control.Env) error {
 		Named("replicaset").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 5}).
 		For(&appsv1.ReplicaSet{}).
-		Watches(&corev1.Pod{}, r.podEvents()).
+		Watches(&corev1.Pod{}, r.PodEvents()).
 		Complete(r)
 }
 
-func (r *ReplicaSet) podEvents() handler.EventHandler {
+// PodEvents returns the handler of pod events, which queues their owners.
+func (r *ReplicaSet) PodEvents() handler.EventHandler {
 	return control.PodEvents{
-		Kind: replicaSetKind.Kind, Expectations: r.Expectations, Adopters: r.adopters,
+		Kind: r.Kind.Kind, Expectations: r.Expectations, Adopters: r.adopters,
 		Enqueue: func(owner types.NamespacedName, q control.Queue) {
 			q.AddAfter(reconcile.Request{NamespacedName: owner}, podEventDelay)
 		},
@@ -125,7 +131,7 @@ func (r *ReplicaSet) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			terminating++
 		}
 	}
-	claimer := &control.Claimer{Client: r.Client, Live: r.Live, Owner: &rs, Kind: replicaSetKind, Selector: selector}
+	claimer := &control.Claimer{Client: r.Client, Live: r.Live, Owner: &rs, Kind: r.Kind, Selector: selector}
 	active, err := control.Claim(ctx, claimer, control.Filter(all, control.PodActive), nil)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -138,6 +144,9 @@ func (r *ReplicaSet) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	now := r.Clock.Now()
 	status := replicaSetStatus(&rs, active, terminating, manageErr, now)
+	if r.Kind != replicaSetKind {
+		status.TerminatingReplicas = nil // a ReplicationController does not have it
+	}
 	if !equality.Semantic.DeepEqual(rs.Status, status) {
 		if onlyProgress(&rs, status) {
 			if wait := r.pacer.Due(req.NamespacedName); wait > 0 {
@@ -211,7 +220,7 @@ func (r *ReplicaSet) create(ctx context.Context, rs *appsv1.ReplicaSet, n int) e
 	owner := control.Key(rs)
 	r.Expectations.ExpectCreations(owner, n)
 	created, err := control.SlowStart(n, control.SlowStartInitialBatchSize, func(int) error {
-		err := r.Pods.Create(ctx, control.PodFromTemplate(&rs.Spec.Template, rs, replicaSetKind), rs)
+		err := r.Pods.Create(ctx, control.PodFromTemplate(&rs.Spec.Template, rs, r.Kind), rs)
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			// No pod can be created there any more. The expectation stays open,
 			// which keeps us from trying again.

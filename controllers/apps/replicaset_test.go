@@ -34,7 +34,7 @@ func replicaSetWorld(t *testing.T, objs ...client.Object) (*controltest.World, *
 	w := controltest.New(t)
 	r := NewReplicaSet(w.Client, w.Client, w.Recorder(), w.Clock)
 	w.WatchSelf(&appsv1.ReplicaSet{})
-	w.Watch(&corev1.Pod{}, r.podEvents())
+	w.Watch(&corev1.Pod{}, r.PodEvents())
 	w.Do(func() {
 		for _, obj := range objs {
 			if err := w.Client.Create(t.Context(), obj); err != nil {
