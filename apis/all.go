@@ -7,7 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"proa/apis/admissionregistration"
 	"proa/apis/apps"
 	"proa/apis/authentication"
 	"proa/apis/authorization"
@@ -29,7 +28,6 @@ import (
 func Kinds() []kind.Any {
 	return slices.Concat(
 		core.Kinds(),
-		admissionregistration.Kinds(),
 		apps.Kinds(),
 		authentication.Kinds(),
 		authorization.Kinds(),
