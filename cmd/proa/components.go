@@ -39,6 +39,7 @@ type cluster struct {
 	// bootstrap are the objects every cluster has.
 	bootstrap *config.Objects
 	nodeCert  certificate
+	metrics   *componentMetrics
 	node      *node
 	store     *store.Etcd
 	api       *server.Server
@@ -195,11 +196,16 @@ func (c *cluster) startControllers(context.Context) (Component, error) {
 		RootCA:          c.identity.ClusterCA.CertPEM,
 		SigningCertFile: c.identity.ClusterCA.CertFile, SigningKeyFile: c.identity.ClusterCA.KeyFile,
 	})
-	return c.control, err
+	if err != nil {
+		return nil, err
+	}
+	gatherer := c.control.Gatherer()
+	c.metrics.controllers.Store(&gatherer)
+	return c.control, nil
 }
 
 func (c *cluster) startScheduler(context.Context) (Component, error) {
-	return scheduler.New(scheduler.Options{Config: c.client(user.KubeScheduler), Cache: c.control.Cache(), Clock: c.clock})
+	return scheduler.New(scheduler.Options{Config: c.client(user.KubeScheduler), Cache: c.control.Cache(), Clock: c.clock, Registerer: c.metrics.scheduler})
 }
 
 func (c *cluster) startSimulatedNodes(context.Context) (Component, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -14,7 +15,7 @@ import (
 // security is the cluster's own: its PKI, Node and RBAC, every admission plugin.
 func (c *cluster) security(p server.Parts) (*server.Security, error) {
 	issuer := fmt.Sprintf("https://kubernetes.default.svc.%s", c.config.clusterDomain)
-	return securityOptions{
+	s, err := securityOptions{
 		clock:    c.clock,
 		clientCA: c.identity.ClusterCA.CertFile, requestHeaderCA: c.identity.FrontProxyCA.CertFile,
 		frontProxyNames: []string{c.identity.FrontProxyClient.Cert.Subject.CommonName},
@@ -24,6 +25,11 @@ func (c *cluster) security(p server.Parts) (*server.Security, error) {
 		modes:   []string{"Node", "RBAC"}, nodeRules: c.bootstrap.NodeRules(),
 		admits: func(string) bool { return true },
 	}.build(p)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(s.Handlers, c.metrics.handlers())
+	return s, nil
 }
 
 // served says which of the built-in resources the API server has.

@@ -54,7 +54,7 @@ func serverCommand() *cobra.Command {
 			if os.Geteuid() != 0 {
 				fmt.Fprintln(out, "Not started as root: control plane and simulated nodes only, this machine runs no containers.")
 			}
-			cl := &cluster{config: cfg, clock: clock.RealClock{}, out: out}
+			cl := &cluster{config: cfg, clock: clock.RealClock{}, out: out, metrics: newComponentMetrics()}
 			runner := Runner{Report: reportTo(out), Now: time.Now}
 			return runner.Run(c.Context(), cl.steps(), func() {
 				time.AfterFunc(settled, debug.FreeOSMemory)
