@@ -22,6 +22,7 @@ import (
 	"proa/apis/policy"
 	"proa/apis/rbac"
 	"proa/apis/scheduling"
+	"proa/apis/storage"
 )
 
 // Kinds is the one list of built-in kinds.
@@ -41,6 +42,7 @@ func Kinds() []kind.Any {
 		policy.Kinds(),
 		rbac.Kinds(),
 		scheduling.Kinds(),
+		storage.Kinds(),
 	)
 }
 
