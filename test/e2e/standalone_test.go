@@ -462,7 +462,7 @@ authorization: {mode: Webhook}
 	p.alone("kubelet", "--config="+config, "--kubeconfig="+p.kubeconfig(filepath.Join("nodes", p.Name, "kubelet-client")),
 		"--root-dir="+filepath.Join(p.Dir, "kubelet"), "--hostname-override="+p.Name, "--node-ip="+p.Address,
 		"--tls-cert-file="+filepath.Join(p.data(), "pki", server+".crt"), "--tls-private-key-file="+filepath.Join(p.data(), "pki", server+".key"),
-		"--pod-infra-container-image=registry.k8s.io/pause:3.10", "--max-pods=17")
+		"--pod-infra-container-image=pause:3.10", "--max-pods=17")
 
 	p.Apply(toolbox)
 	p.Kubectl("wait", "--for=condition=Ready", "pod/toolbox", "--timeout=90s")
