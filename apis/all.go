@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"proa/apis/admissionregistration"
 	"proa/apis/apps"
 	"proa/apis/authentication"
 	"proa/apis/authorization"
@@ -16,6 +17,7 @@ import (
 	"proa/apis/core"
 	"proa/apis/discovery"
 	"proa/apis/events"
+	"proa/apis/flowcontrol"
 	"proa/apis/kind"
 	"proa/apis/networking"
 	"proa/apis/node"
@@ -29,6 +31,7 @@ import (
 func Kinds() []kind.Any {
 	return slices.Concat(
 		core.Kinds(),
+		admissionregistration.Kinds(),
 		apps.Kinds(),
 		authentication.Kinds(),
 		authorization.Kinds(),
@@ -37,6 +40,7 @@ func Kinds() []kind.Any {
 		coordination.Kinds(),
 		discovery.Kinds(),
 		events.Kinds(),
+		flowcontrol.Kinds(),
 		networking.Kinds(),
 		node.Kinds(),
 		policy.Kinds(),

@@ -25,6 +25,11 @@ type Options struct {
 	// out, since they would wait for them forever. Nil leaves out every plugin that
 	// has such a condition.
 	Served func(schema.GroupVersionResource) bool
+	// Admits says which plugins will run; nil means all. The others of those that
+	// work in the background are not even made.
+	Admits func(name string) bool
+	// Webhooks adds the plugins that ask webhooks and policies; nil leaves them out.
+	Webhooks *Webhooks
 }
 
 // Named is a plugin with the name that metrics, audit and --disable-admission-plugins use.
@@ -62,6 +67,14 @@ func Plugins(o Options) ([]Named, error) {
 		{"CertificateApproval", newCertificateApproval(o.Authorizer)},
 		{"CertificateSigning", newCertificateSigning(o.Authorizer)},
 		{"CertificateSubjectRestriction", newCertificateSubject()},
+	}
+	// These go at the end: they see what all others made of the object.
+	if o.Webhooks != nil && served("admissionregistration.k8s.io", "validatingwebhookconfigurations") {
+		webhooks, err := newWebhooks(o)
+		if err != nil {
+			return nil, err
+		}
+		plugins = append(plugins, webhooks...)
 	}
 	out := plugins[:0]
 	for _, p := range plugins {

@@ -85,7 +85,8 @@ func applySecurity(c *genericapiserver.Config, s *Security) {
 	for _, a := range s.Admission {
 		chain = append(chain, admissionmetrics.WithControllerMetrics(a.Plugin, a.Name))
 	}
-	c.AdmissionControl = admissionmetrics.WithStepMetrics(admission.NewChainHandler(chain...))
+	// Webhooks and policies that change an object may be asked again after others did.
+	c.AdmissionControl = admissionmetrics.WithStepMetrics(reinvoking{admission.NewChainHandler(chain...)})
 }
 
 // installHandlers adds documents outside the API groups.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -85,6 +86,11 @@ type Parts struct {
 	Loopback  *rest.Config
 	Client    kubernetes.Interface
 	Informers informers.SharedInformerFactory
+	// Services and WebhookAuthentication reach webhooks.
+	Services              webhook.ServiceResolver
+	WebhookAuthentication webhook.AuthenticationInfoResolverWrapper
+	// Drained is closed when the server has answered its last request.
+	Drained <-chan struct{}
 	// Local authenticates the in-process clients' bearer tokens.
 	Local map[string]user.Info
 }

@@ -18,10 +18,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,10 +56,12 @@ func groups() []group {
 		{gv: certificatesv1.SchemeGroupVersion, add: certificatesv1.AddToScheme},
 		{gv: coordinationv1.SchemeGroupVersion, add: coordinationv1.AddToScheme},
 		{gv: discoveryv1.SchemeGroupVersion, add: discoveryv1.AddToScheme},
+		{gv: flowcontrolv1.SchemeGroupVersion, add: flowcontrolv1.AddToScheme},
 		{gv: networkingv1.SchemeGroupVersion, add: networkingv1.AddToScheme},
 		{gv: nodev1.SchemeGroupVersion, add: nodev1.AddToScheme},
 		{gv: policyv1.SchemeGroupVersion, add: policyv1.AddToScheme},
 		{gv: rbacv1.SchemeGroupVersion, add: rbacv1.AddToScheme},
+		{gv: resourcev1.SchemeGroupVersion, add: resourcev1.AddToScheme},
 		{gv: schedulingv1.SchemeGroupVersion, add: schedulingv1.AddToScheme},
 		{gv: storagev1.SchemeGroupVersion, add: storagev1.AddToScheme},
 		{gv: admissionregistrationv1.SchemeGroupVersion, add: admissionregistrationv1.AddToScheme},
@@ -85,6 +89,10 @@ func NewScheme(kinds []kind.Any, conversions ...func(*runtime.Scheme) error) (*r
 				obj = other
 			}
 			scheme.AddKnownTypeWithName(hub.WithKind(name), obj)
+			// Webhooks and policies see versioned copies of the hub's objects.
+			if err := scheme.AddConversionFunc(obj, obj, convertSame); err != nil {
+				return nil, err
+			}
 		}
 		if err := scheme.SetVersionPriority(g.gv); err != nil {
 			return nil, err
@@ -109,6 +117,19 @@ func NewScheme(kinds []kind.Any, conversions ...func(*runtime.Scheme) error) (*r
 		}
 	}
 	return scheme, nil
+}
+
+// convertSame copies an object to another of its Go type, shallowly as generated
+// conversions do; which version out is of stays its own matter.
+func convertSame(in, out any, _ conversion.Scope) error {
+	o, ok := out.(runtime.Object)
+	if !ok {
+		return fmt.Errorf("convert %T: not an API object", out)
+	}
+	gvk := o.GetObjectKind().GroupVersionKind()
+	reflect.ValueOf(out).Elem().Set(reflect.ValueOf(in).Elem())
+	o.GetObjectKind().SetGroupVersionKind(gvk)
+	return nil
 }
 
 // NewCodecs returns the codecs of the scheme: JSON, YAML and protobuf.

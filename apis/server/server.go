@@ -77,16 +77,19 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		token := uuid.NewString()
 		local[token], s.tokens[u.GetName()] = u, token
 	}
-	security, err := o.Security(Parts{Context: ctx, Loopback: s.loopback, Client: client, Informers: s.informers, Local: local})
-	if err != nil {
-		return nil, err
-	}
-	applySecurity(c, security)
-
 	dialer := newNodeDialer(client, o)
 	resolver := aggregatorapi.NewEndpointServiceResolver(s.informers.Core().V1().Services().Lister(), s.endpointSlices())
 	resolver = aggregatorapi.NewLoopbackServiceResolver(resolver, &url.URL{Scheme: "https", Host: s.address.String()})
 	auth := webhook.NewDefaultAuthenticationInfoResolverWrapper(dialer.proxy, nil, s.loopback, c.TracerProvider)
+
+	security, err := o.Security(Parts{
+		Context: ctx, Loopback: s.loopback, Client: client, Informers: s.informers, Local: local,
+		Services: resolver, WebhookAuthentication: auth, Drained: c.DrainedNotify(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	applySecurity(c, security)
 
 	last := genericapiserver.NewEmptyDelegateWithCustomHandler(notfoundhandler.New(codecs, genericapifilters.NoMuxAndDiscoveryIncompleteKey))
 	extensions, err := newExtensions(*c, *etcd, s.informers, resolver, auth, last)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/authorization/union"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/utils/clock"
 
 	"proa/apis/admission"
@@ -72,8 +73,16 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects, err := dynamic.NewForConfig(p.Loopback)
+	if err != nil {
+		return nil, err
+	}
 	plugins, err := admission.Plugins(admission.Options{
-		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(),
+		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(), Admits: o.admits,
+		Webhooks: &admission.Webhooks{
+			Context: p.Context, Dynamic: objects, Services: p.Services, Authentication: p.WebhookAuthentication,
+			Drained: p.Drained, Authorizer: authorization,
+		},
 	})
 	if err != nil {
 		return nil, err
