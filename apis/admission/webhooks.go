@@ -70,6 +70,7 @@ func newWebhooks(o Options) ([]Named, error) {
 			utilcompatibility.DefaultBuildEffectiveVersion(), w.Drained, mapper),
 		webhookinit.NewPluginInitializer(w.Authentication, w.Services),
 	}
+	namespaces := o.Informers.Core().V1().Namespaces().Informer().HasSynced
 	var out []Named
 	for _, p := range []struct {
 		name string
@@ -91,6 +92,12 @@ func newWebhooks(o Options) ([]Named, error) {
 			e.SetExcludedAdmissionResources(reviews())
 		}
 		initializers.Initialize(plugin)
+		switch f := o.Informers.Admissionregistration().V1(); p.name {
+		case mutatingpolicy.PluginName:
+			plugin = deferSetup(w.Context, p.name, plugin, namespaces, f.MutatingAdmissionPolicies().Informer().HasSynced, f.MutatingAdmissionPolicyBindings().Informer().HasSynced)
+		case validatingpolicy.PluginName:
+			plugin = deferSetup(w.Context, p.name, plugin, namespaces, f.ValidatingAdmissionPolicies().Informer().HasSynced, f.ValidatingAdmissionPolicyBindings().Informer().HasSynced)
+		}
 		out = append(out, Named{p.name, plugin})
 	}
 	go wait.UntilWithContext(w.Context, func(context.Context) { mapper.Reset() }, rediscover)
