@@ -7,6 +7,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +21,7 @@ import (
 	"proa/controllers/garbagecollector"
 	"proa/controllers/node"
 	"proa/controllers/podgc"
+	"proa/controllers/policy"
 )
 
 // Entry is one controller of the list.
@@ -75,6 +77,10 @@ func All() []Entry {
 		{"ttl-after-finished-controller", in("batch", "jobs"), batch.SetupTTLAfterFinished},
 		{"garbage-collector-controller", nil, func(env *control.Env) error { return garbagecollector.Setup(env, cachedWhole()) }},
 
+		{"disruption-controller", append(in("policy", "poddisruptionbudgets"), append(in("apps", "deployments", "replicasets", "statefulsets"), v1("pods", "replicationcontrollers")...)...), policy.SetupDisruption},
+		{"stale-pod-disruption-controller", append(in("policy", "poddisruptionbudgets"), v1("pods")...), policy.SetupStaleDisruption},
+		{"resourcequota-controller", v1("resourcequotas", "pods", "services", "persistentvolumeclaims"), func(env *control.Env) error { return core.SetupResourceQuota(env, cachedWhole()) }},
+
 		{"node-ipam-controller", v1("nodes"), node.SetupIPAM},
 		{"node-lifecycle-controller", append(in("coordination.k8s.io", "leases"), v1("nodes", "pods")...), node.SetupLifecycle},
 		{"taint-eviction-controller", v1("nodes", "pods"), node.SetupTaintEviction},
@@ -106,6 +112,8 @@ func cachedWhole() map[schema.GroupVersionResource]client.Object {
 		in("apps", "controllerrevisions")[0]:                       &appsv1.ControllerRevision{},
 		in("batch", "jobs")[0]:                                     &batchv1.Job{},
 		in("batch", "cronjobs")[0]:                                 &batchv1.CronJob{},
+		in("policy", "poddisruptionbudgets")[0]:                    &policyv1.PodDisruptionBudget{},
+		v1("resourcequotas")[0]:                                    &corev1.ResourceQuota{},
 		in("discovery.k8s.io", "endpointslices")[0]:                &discoveryv1.EndpointSlice{},
 		in("coordination.k8s.io", "leases")[0]:                     &coordinationv1.Lease{},
 		in("certificates.k8s.io", "certificatesigningrequests")[0]: &certificatesv1.CertificateSigningRequest{},
