@@ -117,6 +117,17 @@ func (r *CronJob) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 			jobs = append(jobs, &list.Items[i])
 		}
 	}
+	// A job that our own last write lists may be here before that write is.
+	for _, j := range jobs {
+		if finishedAs(j) == "" && activeIndex(&cached, j.UID) < 0 {
+			var fresh batchv1.CronJob
+			if err := r.Live.Get(ctx, req.NamespacedName, &fresh); err != nil {
+				return reconcile.Result{}, client.IgnoreNotFound(err)
+			}
+			cached = fresh
+			break
+		}
+	}
 	cj := cached.DeepCopy()
 	r.cleanUp(ctx, cj, jobs)
 	wait, err := r.sync(ctx, cj, jobs)
@@ -185,6 +196,10 @@ func dropActive(cj *batchv1.CronJob, uid types.UID) {
 func (r *CronJob) deleteJob(ctx context.Context, cj *batchv1.CronJob, job *batchv1.Job) bool {
 	err := r.Client.Delete(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}},
 		client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if apierrors.IsNotFound(err) {
+		dropActive(cj, job.UID)
+		return true
+	}
 	if err != nil {
 		r.Recorder.Eventf(cj, corev1.EventTypeWarning, "FailedDelete", "Deleted job: %v", err)
 		return false
@@ -202,15 +217,6 @@ func (r *CronJob) observe(ctx context.Context, cj *batchv1.CronJob, jobs []*batc
 		active, ended := activeIndex(cj, j.UID) >= 0, finishedAs(j)
 		if ended == "" {
 			if active {
-				continue
-			}
-			// The job may be one that our own last write, not in the cache yet, lists.
-			var fresh batchv1.CronJob
-			if err := r.Live.Get(ctx, control.Key(cj), &fresh); err != nil {
-				return err
-			}
-			if activeIndex(&fresh, j.UID) >= 0 {
-				fresh.DeepCopyInto(cj)
 				continue
 			}
 			r.Recorder.Eventf(cj, corev1.EventTypeWarning, "UnexpectedJob", "Saw a job that the controller did not create or forgot: %s", j.Name)
