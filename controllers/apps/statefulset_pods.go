@@ -182,7 +182,20 @@ func (r *StatefulSet) fixClaims(ctx context.Context, set *appsv1.StatefulSet, po
 		}
 		next := claim.DeepCopy()
 		setClaimOwners(next, set, pod)
-		if err := r.Client.Update(ctx, next); err != nil {
+		err := r.Client.Update(ctx, next)
+		if apierrors.IsConflict(err) {
+			// The cache may not have our own last write.
+			next = &corev1.PersistentVolumeClaim{}
+			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(claim), next); err != nil {
+				return client.IgnoreNotFound(err)
+			}
+			if claimOwnersMatch(next, set, pod) {
+				return nil
+			}
+			setClaimOwners(next, set, pod)
+			err = r.Client.Update(ctx, next)
+		}
+		if err != nil {
 			return fmt.Errorf("could not update claim %s for delete policy ownerRefs: %w", claim.Name, err)
 		}
 		return nil
