@@ -11,6 +11,7 @@ import (
 	"proa/apis/apps"
 	"proa/apis/authentication"
 	"proa/apis/authorization"
+	"proa/apis/autoscaling"
 	"proa/apis/batch"
 	"proa/apis/certificates"
 	"proa/apis/coordination"
@@ -35,6 +36,7 @@ func Kinds() []kind.Any {
 		apps.Kinds(),
 		authentication.Kinds(),
 		authorization.Kinds(),
+		autoscaling.Kinds(),
 		batch.Kinds(),
 		certificates.Kinds(),
 		coordination.Kinds(),
@@ -52,5 +54,5 @@ func Kinds() []kind.Any {
 
 // Conversions are the scheme's conversions between versions that differ.
 func Conversions() []func(*runtime.Scheme) error {
-	return []func(*runtime.Scheme) error{events.AddConversions}
+	return []func(*runtime.Scheme) error{autoscaling.AddConversions, events.AddConversions}
 }

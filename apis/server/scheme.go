@@ -12,6 +12,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -51,7 +52,10 @@ func groups() []group {
 			"Event": &corev1.Event{}, "EventList": &corev1.EventList{}}},
 		{gv: authenticationv1.SchemeGroupVersion, add: authenticationv1.AddToScheme},
 		{gv: authorizationv1.SchemeGroupVersion, add: authorizationv1.AddToScheme},
-		{gv: autoscalingv1.SchemeGroupVersion, add: autoscalingv1.AddToScheme},
+		// The last version of a group is the preferred one, which is stored.
+		{gv: autoscalingv1.SchemeGroupVersion, add: autoscalingv1.AddToScheme, hubs: map[string]runtime.Object{
+			"HorizontalPodAutoscaler": &autoscalingv2.HorizontalPodAutoscaler{}, "HorizontalPodAutoscalerList": &autoscalingv2.HorizontalPodAutoscalerList{}}},
+		{gv: autoscalingv2.SchemeGroupVersion, add: autoscalingv2.AddToScheme},
 		{gv: batchv1.SchemeGroupVersion, add: batchv1.AddToScheme},
 		{gv: certificatesv1.SchemeGroupVersion, add: certificatesv1.AddToScheme},
 		{gv: coordinationv1.SchemeGroupVersion, add: coordinationv1.AddToScheme},
