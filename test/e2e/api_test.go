@@ -439,7 +439,9 @@ func apiResourceVersions(t *testing.T, _ *Proa, c *client) {
 	c.get(cms + "?resourceVersion=0&resourceVersionMatch=Exact").is(422)
 	c.get(cms + "?resourceVersion=" + version + "&resourceVersionMatch=Sometimes").is(422)
 	c.get(cms + "?resourceVersion=nonsense").is(400)
-	c.get(cms+"?resourceVersion=1&resourceVersionMatch=Exact").is(410, `"reason":"Expired"`)
+	if a := c.get(cms + "?resourceVersion=1&resourceVersionMatch=Exact"); a.code != 200 { // a young store still has it
+		a.is(410, `"reason":"Expired"`)
+	}
 	c.get(cms+"?resourceVersion=99999999999").is(504, "Too large resource version", "ResourceVersionTooLarge")
 	c.get(cms + "/kube-root-ca.crt?resourceVersion=" + version).is(200)
 	one := c.do("POST", cms, configMap("versions")).is(201).at("metadata.resourceVersion")
