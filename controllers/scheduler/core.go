@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -58,6 +59,7 @@ func (c *core) next(now time.Time) *attempt {
 	}
 	c.cluster.SetPod(item.Pod.Pod, found.Node)
 	c.assumed[item.Pod.UID] = item
+	c.queue.Event(now, framework.Event{Kind: framework.PodAssigned, Pod: item.Pod.Pod})
 	return &attempt{item: item, node: found.Node}
 }
 
@@ -100,6 +102,13 @@ func (c *core) setNode(now time.Time, node *v1.Node) (woken int, label string) {
 	return c.queue.Event(now, event), event.Label()
 }
 
+// removeNode forgets a node that is gone.
+func (c *core) removeNode(now time.Time, name string) {
+	if node := c.cluster.RemoveNode(name); node != nil {
+		c.queue.Event(now, framework.Event{Kind: framework.NodeGone, OldNode: node})
+	}
+}
+
 // setPod takes over a new or changed pod.
 func (c *core) setPod(now time.Time, pod *v1.Pod) {
 	switch {
@@ -121,8 +130,13 @@ func (c *core) setBound(now time.Time, pod *v1.Pod) {
 	switch {
 	case old == nil:
 		c.queue.Event(now, framework.Event{Kind: framework.PodAssigned, Pod: p})
-	case old.Requests.AtLeastSome(old.Requests, p.Requests):
-		c.queue.Event(now, framework.Event{Kind: framework.PodScaledDown, Pod: old})
+	default:
+		if old.Requests.AtLeastSome(old.Requests, p.Requests) {
+			c.queue.Event(now, framework.Event{Kind: framework.PodScaledDown, Pod: old})
+		}
+		if !maps.Equal(old.Labels, p.Labels) {
+			c.queue.Event(now, framework.Event{Kind: framework.PodRelabeled, Pod: p})
+		}
 	}
 }
 

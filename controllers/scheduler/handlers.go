@@ -18,7 +18,7 @@ func (s *Scheduler) nodeHandler() toolscache.ResourceEventHandler {
 		UpdateFunc: func(_, obj any) { set(obj) },
 		DeleteFunc: func(obj any) {
 			if node, ok := deleted[*v1.Node](obj); ok {
-				s.change(func(c *core, _ time.Time) { c.cluster.RemoveNode(node.Name) })
+				s.change(func(c *core, now time.Time) { c.removeNode(now, node.Name) })
 			}
 		},
 	}

@@ -71,6 +71,7 @@ func play(t *testing.T, file string) {
 //	add-node NAME [cpu=4] [memory=8Gi] [pods=110] [labels=k:v,…] [taints=k:v:Effect,…] [unschedulable] [image=name:MiB]
 //	remove-node NAME
 //	add-pod NAME [cpu=] [memory=] [priority=] [selector=k:v] [prefer=k:v] [pin=NODE] [tolerate=k] [port=80] [image=] [gated] [node=NAME] [never-preempt]
+//		[namespace=] [labels=k:v] [spread=TOPOLOGY] [spread-soft=TOPOLOGY]
 //	delete-pod NAME
 //	schedule [N]        try pods until none is ready (or N times)
 //	bind-fails NAME     the API refuses the last placement
@@ -109,7 +110,7 @@ func (p *player) command(out *strings.Builder, line string) {
 			fmt.Fprintf(out, "%s wakes %d\n", label, woken)
 		}
 	case "remove-node":
-		p.core.cluster.RemoveNode(name)
+		p.core.removeNode(p.now, name)
 	case "add-pod":
 		pod := testPod(name, args)
 		if p.uid[name] == "" {
@@ -203,7 +204,14 @@ func testNode(name string, args map[string]string) *v1.Node {
 }
 
 func testPod(name string, args map[string]string) *v1.Pod {
-	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: or(args["namespace"], "default"), Name: name, Labels: pairs(args["labels"])}}
+	for arg, action := range map[string]v1.UnsatisfiableConstraintAction{"spread": v1.DoNotSchedule, "spread-soft": v1.ScheduleAnyway} {
+		if args[arg] != "" {
+			p.Spec.TopologySpreadConstraints = append(p.Spec.TopologySpreadConstraints, v1.TopologySpreadConstraint{
+				MaxSkew: 1, TopologyKey: args[arg], WhenUnsatisfiable: action, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels},
+			})
+		}
+	}
 	p.Spec.SchedulerName = or(args["scheduler"], "default-scheduler")
 	p.Spec.NodeName = args["node"]
 	p.Spec.NodeSelector = pairs(args["selector"])

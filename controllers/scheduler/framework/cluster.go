@@ -116,11 +116,12 @@ func (c *Cluster) SetNode(object *v1.Node) (old *v1.Node, changed bool) {
 	return n.Object, true
 }
 
-// RemoveNode forgets the node; its pods wait in case it comes back.
-func (c *Cluster) RemoveNode(name string) {
+// RemoveNode forgets the node and returns it, nil if it was not known; its
+// pods wait in case it comes back.
+func (c *Cluster) RemoveNode(name string) *v1.Node {
 	i, ok := c.index[name]
 	if !ok {
-		return
+		return nil
 	}
 	n := c.nodes[i]
 	if len(n.Pods) > 0 {
@@ -132,6 +133,7 @@ func (c *Cluster) RemoveNode(name string) {
 	c.countImages(n.Images, -1)
 	c.imagesVersion++
 	c.set(i, nil)
+	return n.Object
 }
 
 // SetPod puts the pod on the named node, or takes over its changes there. It

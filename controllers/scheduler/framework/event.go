@@ -18,15 +18,20 @@ const (
 	PodScaledDown
 	// PodSelf: the waiting pod itself was changed.
 	PodSelf
+	// NodeGone: a node was removed.
+	NodeGone
+	// PodRelabeled: the labels of a bound pod changed.
+	PodRelabeled
 )
 
 // Event is one change that may make waiting pods schedulable.
 type Event struct {
 	Kind EventKind
-	// OldNode and Node are set for node events; OldNode is nil for NodeAdd.
+	// OldNode and Node are set for node events; OldNode is nil for NodeAdd,
+	// Node is nil for NodeGone.
 	OldNode, Node *v1.Node
 	// Pod is set for pod events other than PodSelf: the pod as it was (gone,
-	// scaled down) or is (assigned).
+	// scaled down) or is (assigned, relabeled).
 	Pod *Pod
 }
 
@@ -35,6 +40,8 @@ func (e Event) Label() string {
 	switch {
 	case e.Kind&NodeAdd != 0:
 		return "NodeAdd"
+	case e.Kind&NodeGone != 0:
+		return "NodeDelete"
 	case e.Kind&NodeTaint != 0:
 		return "NodeTaintChange"
 	case e.Kind&NodeAllocatable != 0:
@@ -45,7 +52,7 @@ func (e Event) Label() string {
 		return "AssignedPodDelete"
 	case e.Kind&PodAssigned != 0:
 		return "AssignedPodAdd"
-	case e.Kind&PodScaledDown != 0:
+	case e.Kind&(PodScaledDown|PodRelabeled) != 0:
 		return "AssignedPodUpdate"
 	default:
 		return "PodUpdate"

@@ -29,7 +29,8 @@ type EventHint struct {
 //
 // Filter and Score are functions of one node. A plugin whose verdict on one
 // node depends on others (spreading, affinity between pods) says so with
-// Version or Affected, and the class is kept correct for it.
+// Observe: it is told of every change, keeps sums, and is then asked again
+// about all nodes. Such filters are asked after all others.
 type Prepared struct {
 	// Reject, when set, means that no node can take the pod, whatever it looks like.
 	Reject *Status
@@ -44,10 +45,13 @@ type Prepared struct {
 	// Version, when not nil, returns a number that changes when every node
 	// must be looked at again.
 	Version func() uint64
-	// Affected, when not nil, is called with each node that changed (nil
-	// stands for absent) and adds to visit the indexes of other nodes whose
-	// verdict or score may have changed with it.
-	Affected func(old, node *Node, visit func(i int))
+	// Observe, when not nil, is called with each node that changed since it was
+	// observed last; one of both may be nil, for absent. Filter and ScoreAll are then
+	// functions of all that was observed.
+	Observe func(old, node *Node)
+	// ScoreAll, which needs Observe, rates all nodes that passed all filters,
+	// each from 0 to MaxNodeScore; scores is as long as feasible.
+	ScoreAll func(feasible []*Node, scores []int64)
 }
 
 // Normalization maps raw scores to 0..MaxNodeScore over all feasible nodes.

@@ -13,11 +13,15 @@ type class struct {
 
 	seen     []*framework.Node // the node as last looked at
 	verdict  []*framework.Status
+	own      []*framework.Status // by the filters that look at one node; only if some look at all
 	absScore []int64
 	raw      [][]int64 // per relative scorer
 	largest  []int64   // per relative scorer, over feasible nodes
 	holders  []int     // per relative scorer: feasible nodes with the largest
 	ranking  *buckets
+	// rankWide's memory, kept to be used again
+	feasible []int32
+	nodes    []*framework.Node
 
 	position uint64
 	seenAt   []uint64 // versions
@@ -36,53 +40,59 @@ func newClass(o *opinions, cluster *framework.Cluster, maxScore int64) *class {
 // sync looks again at every node that changed since the last call.
 func (c *class) sync() {
 	slots := c.cluster.Slots()
-	for len(c.seen) < slots {
-		c.seen = append(c.seen, nil)
-		c.verdict = append(c.verdict, nil)
-		c.absScore = append(c.absScore, 0)
-		for r := range c.raw {
-			c.raw[r] = append(c.raw[r], 0)
-		}
-	}
-	c.ranking.grow(slots)
-
-	all := false
-	for i, version := range c.versions {
-		if v := version(); v != c.seenAt[i] {
-			c.seenAt[i], all = v, true
-		}
+	c.grow(slots)
+	all := c.versionsChanged()
+	if len(c.observers) > 0 {
+		c.syncWide(slots, all)
+		return
 	}
 	stale, changed := false, false
-	look := func(i int) {
-		stale = c.look(i) || stale
-		changed = true
-	}
 	visit := func(i int) {
-		old, now := c.seen[i], c.cluster.At(i)
-		if old == now {
-			return
-		}
-		look(i)
-		for _, affected := range c.affected {
-			affected(old, now, look)
+		if all || c.seen[i] != c.cluster.At(i) {
+			stale = c.look(i) || stale
+			changed = true
 		}
 	}
-	if all || !c.cluster.Since(c.position, visit) {
-		for i := range slots {
-			if all {
-				look(i)
-			} else {
-				visit(i)
-			}
-		}
-	}
-	c.position = c.cluster.Position()
+	c.visit(slots, all, visit)
 	if changed {
 		c.failure = nil
 	}
 	if stale {
 		c.rank()
 	}
+}
+
+// visit calls f for the nodes that may have changed since it was called last.
+func (c *class) visit(slots int, all bool, f func(i int)) {
+	if all || !c.cluster.Since(c.position, f) {
+		for i := range slots {
+			f(i)
+		}
+	}
+	c.position = c.cluster.Position()
+}
+
+func (c *class) grow(slots int) {
+	for len(c.seen) < slots {
+		c.seen = append(c.seen, nil)
+		c.verdict = append(c.verdict, nil)
+		c.own = append(c.own, nil)
+		c.absScore = append(c.absScore, 0)
+		for r := range c.raw {
+			c.raw[r] = append(c.raw[r], 0)
+		}
+	}
+	c.ranking.grow(slots)
+}
+
+// versionsChanged reports whether every node must be looked at again.
+func (c *class) versionsChanged() (all bool) {
+	for i, version := range c.versions {
+		if v := version(); v != c.seenAt[i] {
+			c.seenAt[i], all = v, true
+		}
+	}
+	return all
 }
 
 // look computes verdict and scores of one node and files it. It reports whether

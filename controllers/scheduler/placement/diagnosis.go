@@ -127,7 +127,7 @@ func (e *Engine) explainPreemption(pod *framework.Pending, o *opinions, nodes []
 			}
 		}
 		if without != n {
-			if status := o.filter(without); status != nil {
+			if status := o.filterInstead(n, without); status != nil {
 				for _, reason := range status.Reasons {
 					f.Reasons[reason]++
 				}

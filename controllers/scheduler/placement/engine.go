@@ -98,6 +98,13 @@ func (e *Engine) evict() {
 // placeAmong handles pods that name their nodes (those of DaemonSets): few
 // nodes, and as many shapes, so nothing is remembered.
 func (e *Engine) placeAmong(pod *framework.Pending, o *opinions) (Placement, *FitError) {
+	if len(o.observers) > 0 {
+		for i := range e.cluster.Slots() {
+			if n := e.cluster.At(i); n != nil {
+				o.observe(nil, n)
+			}
+		}
+	}
 	var nodes, feasible []*framework.Node
 	var verdicts []*framework.Status
 	for _, name := range o.nodes {
@@ -130,6 +137,7 @@ func (e *Engine) placeAmong(pod *framework.Pending, o *opinions) (Placement, *Fi
 			totals[i] += s.weight * s.normalize.Apply(raw[i], largest)
 		}
 	}
+	o.addWide(feasible, totals)
 	best, ties := 0, 1
 	for i := 1; i < len(feasible); i++ {
 		switch {

@@ -16,7 +16,7 @@ import (
 
 func node(i int, cpu int64) *v1.Node {
 	return &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{"zone": fmt.Sprint(i % 3)}},
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{"zone": fmt.Sprint(i % 3), v1.LabelHostname: fmt.Sprint(i)}},
 		Status: v1.NodeStatus{Allocatable: v1.ResourceList{
 			v1.ResourceCPU:    *resource.NewQuantity(cpu, resource.DecimalSI),
 			v1.ResourceMemory: *resource.NewQuantity(cpu<<32, resource.BinarySI),
@@ -50,6 +50,13 @@ func TestIncremental(t *testing.T) {
 				{Weight: 3, Preference: zone("1")}, {Weight: 7, Preference: zone("2")},
 			}}}
 		},
+		func(s *v1.PodSpec) {
+			s.TopologySpreadConstraints = []v1.TopologySpreadConstraint{
+				{MaxSkew: 2, TopologyKey: "zone", WhenUnsatisfiable: v1.DoNotSchedule, LabelSelector: selecting("app", "a"), MinDomains: new(int32(2))},
+				{MaxSkew: 1, TopologyKey: v1.LabelHostname, WhenUnsatisfiable: v1.ScheduleAnyway, LabelSelector: selecting("app", "a")},
+				{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: v1.ScheduleAnyway, LabelSelector: selecting("app", "b")},
+			}
+		},
 	}
 	placed := map[types.UID]bool{}
 	for step := range 4000 {
@@ -72,7 +79,7 @@ func TestIncremental(t *testing.T) {
 				break
 			}
 		default:
-			p := pod(step, 300, shapes[random.IntN(len(shapes))])
+			p := labeled(pod(step, 300, shapes[random.IntN(len(shapes))]), "app", []string{"a", "b"}[random.IntN(2)])
 			shape := engine.Shape(p)
 			found, fit := engine.Place(p, shape)
 			if cluster.Len() == 0 {
@@ -88,9 +95,19 @@ func TestIncremental(t *testing.T) {
 			t.Fatalf("step %d: %v", step, err)
 		}
 	}
-	if engine.Classes() != len(shapes) {
-		t.Errorf("%d classes, want %d", engine.Classes(), len(shapes))
+	// Spreading cares whether the pod selects itself.
+	if want := len(shapes) + 1; engine.Classes() != want {
+		t.Errorf("%d classes, want %d", engine.Classes(), want)
 	}
+}
+
+func selecting(key, value string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
+}
+
+func labeled(p *framework.Pending, key, value string) *framework.Pending {
+	p.Object.Labels = map[string]string{key: value}
+	return framework.NewPending(p.Object)
 }
 
 func zone(value string) v1.NodeSelectorTerm {
@@ -175,6 +192,18 @@ func BenchmarkPlaceDaemon(b *testing.B) {
 				}}}},
 			}}}
 		})
+	})
+}
+
+// BenchmarkPlaceSpread places pods that spread over zones and nodes.
+func BenchmarkPlaceSpread(b *testing.B) {
+	benchmark(b, func(i int) *framework.Pending {
+		return labeled(pod(i, 100, func(s *v1.PodSpec) {
+			s.TopologySpreadConstraints = []v1.TopologySpreadConstraint{
+				{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: v1.DoNotSchedule, LabelSelector: selecting("app", "a")},
+				{MaxSkew: 1, TopologyKey: v1.LabelHostname, WhenUnsatisfiable: v1.ScheduleAnyway, LabelSelector: selecting("app", "a")},
+			}
+		}), "app", "a")
 	})
 }
 

@@ -37,7 +37,8 @@ type Queue struct {
 // look at an event decides for all of them.
 type group struct {
 	items map[types.UID]*Item
-	since time.Time // not after the oldest item's
+	since time.Time           // not after the oldest item's
+	kinds framework.EventKind // that any of the plugins names
 }
 
 // New returns an empty queue. The plugins tell which events help whom.
@@ -160,6 +161,9 @@ func (q *Queue) Fail(now time.Time, item *Item) {
 func (q *Queue) Event(now time.Time, event framework.Event) int {
 	woken := 0
 	for key, g := range q.unschedulable {
+		if g.kinds&event.Kind == 0 {
+			continue
+		}
 		var sample *Item
 		for _, sample = range g.items {
 			break
@@ -280,6 +284,11 @@ func (q *Queue) keep(item *Item, at place) {
 		g := q.unschedulable[key]
 		if g == nil {
 			g = &group{items: map[types.UID]*Item{}, since: item.since}
+			for _, name := range item.RejectedBy {
+				for _, h := range q.hints[name] {
+					g.kinds |= h.Kind
+				}
+			}
 			q.unschedulable[key] = g
 		}
 		if item.since.Before(g.since) {
