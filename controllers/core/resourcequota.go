@@ -34,6 +34,11 @@ import (
 // quotaResync is how often the usage is counted afresh, for what no event tells.
 const quotaResync = 5 * time.Minute
 
+// quotaRecount is how long after an object's creation its quotas are counted:
+// its admission charged it, unless that is turned off, and the cache should not
+// be behind admission when it is counted.
+const quotaRecount = time.Second
+
 // ResourceQuota keeps status.hard and status.used of ResourceQuotas. The
 // admission of new objects adds to the usage; this controller takes back what is
 // gone and counts from scratch when the limits change.
@@ -45,9 +50,9 @@ type ResourceQuota struct {
 	Scheme *runtime.Scheme
 	// Typed are the kinds that the cache holds whole; of others it holds the metadata.
 	Typed map[schema.GroupVersionResource]client.Object
-	// Watch calls gone with the namespace of every object of the kind of obj that
-	// is deleted from now on.
-	Watch func(ctx context.Context, obj client.Object, gone func(namespace string)) error
+	// Watch calls changed with the namespace of every object of the kind of obj
+	// that is created or deleted from now on, and how long the count may wait.
+	Watch func(ctx context.Context, obj client.Object, changed func(namespace string, wait time.Duration)) error
 
 	mu      sync.Mutex
 	queue   control.Queue
@@ -59,7 +64,7 @@ type ResourceQuota struct {
 func SetupResourceQuota(env *control.Env, typed map[schema.GroupVersionResource]client.Object) error {
 	r := &ResourceQuota{
 		Client: env.Client(), Clock: env.Clock, Mapper: env.Manager.GetRESTMapper(), Scheme: env.Manager.GetScheme(),
-		Typed: typed, Watch: watchGone(env.Manager.GetCache()),
+		Typed: typed, Watch: watchCount(env.Manager.GetCache()),
 	}
 	return ctrl.NewControllerManagedBy(env.Manager).
 		Named("resourcequota").
@@ -77,31 +82,44 @@ func SetupResourceQuota(env *control.Env, typed map[schema.GroupVersionResource]
 		Complete(r)
 }
 
-// watchGone watches deletions through the shared cache.
-func watchGone(informers cache.Informers) func(context.Context, client.Object, func(string)) error {
-	return func(ctx context.Context, obj client.Object, gone func(string)) error {
+// watchCount watches creations and deletions through the shared cache.
+func watchCount(informers cache.Informers) func(context.Context, client.Object, func(string, time.Duration)) error {
+	return func(ctx context.Context, obj client.Object, changed func(string, time.Duration)) error {
 		informer, err := informers.GetInformer(ctx, obj)
 		if err != nil {
 			return err
 		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
+		notify := func(obj any, wait time.Duration) {
 			if t, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
 				obj = t.Obj
 			}
 			if m, err := meta.Accessor(obj); err == nil {
-				gone(m.GetNamespace())
+				changed(m.GetNamespace(), wait)
 			}
-		}})
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+			AddFunc: func(obj any, initial bool) {
+				if !initial {
+					notify(obj, quotaRecount)
+				}
+			},
+			DeleteFunc: func(obj any) { notify(obj, 0) },
+		})
 		return err
 	}
 }
 
 // events queues the quotas of a resource when one of its objects is gone or
-// uses something else than before. New objects were charged at their admission.
+// uses something else than before, and some time after one is new.
 func (r *ResourceQuota) events(measured string) handler.EventHandler {
 	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q control.Queue) {
+			if !e.IsInInitialList {
+				r.replenish(ctx, measured, e.Object.GetNamespace(), q, quotaRecount)
+			}
+		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q control.Queue) {
-			r.replenish(ctx, measured, e.Object.GetNamespace(), q)
+			r.replenish(ctx, measured, e.Object.GetNamespace(), q, 0)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q control.Queue) {
 			if len(r.quotas(ctx, e.ObjectNew.GetNamespace())) == 0 {
@@ -109,7 +127,7 @@ func (r *ResourceQuota) events(measured string) handler.EventHandler {
 			}
 			now := r.Clock.Now()
 			if !quota.Equals(usageOf(measured, e.ObjectOld, now), usageOf(measured, e.ObjectNew, now)) || scopesChanged(e.ObjectOld, e.ObjectNew) {
-				r.replenish(ctx, measured, e.ObjectNew.GetNamespace(), q)
+				r.replenish(ctx, measured, e.ObjectNew.GetNamespace(), q, 0)
 			}
 		},
 	}
@@ -138,12 +156,12 @@ func (r *ResourceQuota) quotas(ctx context.Context, namespace string) []corev1.R
 }
 
 // replenish queues the namespace's quotas that limit the resource.
-func (r *ResourceQuota) replenish(ctx context.Context, measured, namespace string, q control.Queue) {
+func (r *ResourceQuota) replenish(ctx context.Context, measured, namespace string, q control.Queue, wait time.Duration) {
 	quotas := r.quotas(ctx, namespace)
 	for i := range quotas {
 		for name := range quotas[i].Status.Hard {
 			if quotaResource(name) == measured {
-				q.Add(reconcile.Request{NamespacedName: control.Key(&quotas[i])})
+				q.AddAfter(reconcile.Request{NamespacedName: control.Key(&quotas[i])}, wait)
 				break
 			}
 		}
@@ -283,12 +301,12 @@ func (r *ResourceQuota) watch(ctx context.Context, measured string, obj client.O
 	if r.watched[measured] {
 		return nil
 	}
-	err := r.Watch(ctx, obj, func(namespace string) {
+	err := r.Watch(ctx, obj, func(namespace string, wait time.Duration) {
 		r.mu.Lock()
 		q := r.queue
 		r.mu.Unlock()
 		if q != nil {
-			r.replenish(context.WithoutCancel(ctx), measured, namespace, q)
+			r.replenish(context.WithoutCancel(ctx), measured, namespace, q, wait)
 		}
 	})
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 	"proa/controllers/control/controltest"
 )
 
-func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *ResourceQuota, map[string]func(string)) {
+func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *ResourceQuota, map[string]func(string, time.Duration)) {
 	w := controltest.New(t)
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{corev1.SchemeGroupVersion})
 	for _, kind := range []string{"Pod", "Service", "PersistentVolumeClaim", "ConfigMap", "Secret", "ResourceQuota"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
-	gone := map[string]func(string){}
+	changed := map[string]func(string, time.Duration){}
 	r := &ResourceQuota{
 		Client: w.Client, Clock: w.Clock, Mapper: mapper, Scheme: clientgoscheme.Scheme,
 		Typed: map[schema.GroupVersionResource]client.Object{
@@ -31,8 +31,8 @@ func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *Resou
 			corev1.SchemeGroupVersion.WithResource("services"):               &corev1.Service{},
 			corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims"): &corev1.PersistentVolumeClaim{},
 		},
-		Watch: func(_ context.Context, obj client.Object, fn func(string)) error {
-			gone[obj.GetObjectKind().GroupVersionKind().Kind] = fn
+		Watch: func(_ context.Context, obj client.Object, fn func(string, time.Duration)) error {
+			changed[obj.GetObjectKind().GroupVersionKind().Kind] = fn
 			return nil
 		},
 		queue: w.Queue,
@@ -48,7 +48,7 @@ func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *Resou
 			}
 		}
 	})
-	return w, r, gone
+	return w, r, changed
 }
 
 func list(pairs ...string) corev1.ResourceList {
@@ -74,25 +74,25 @@ func TestResourceQuota(t *testing.T) {
 	a, b := quotaPod("a", "500m"), quotaPod("b", "250m")
 	np := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "np"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 1, Name: "a"}, {Port: 2, Name: "b"}}}}
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cm"}}
-	w, r, gone := quotaWorld(t, q, a, b, np, cm)
+	w, r, changed := quotaWorld(t, q, a, b, np, cm)
 	want(t, w.Run(r), `status ResourceQuota q: status.hard.configmaps="3" status.hard.count/secrets="3" status.hard.count/widgets.x.io="1" status.hard.limits.cpu="4" status.hard.pods="5" status.hard.requests.cpu="2" status.hard.requests.x.io/gpu="3" status.hard.resourcequotas="1" status.hard.services.nodeports="2" status.hard.services="2" status.used.configmaps="1" status.used.count/secrets="0" status.used.limits.cpu="2" status.used.pods="2" status.used.requests.cpu="750m" status.used.requests.x.io/gpu="2" status.used.resourcequotas="1" status.used.services.nodeports="2" status.used.services="1"`)
 	w.SetPhase(a, corev1.PodSucceeded)
 	want(t, w.Run(r), `status ResourceQuota q: status.used.limits.cpu="1" status.used.pods="1" status.used.requests.cpu="250m" status.used.requests.x.io/gpu="1"`)
 	controltest.Update(w, np, func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
 	want(t, w.Run(r), `status ResourceQuota q: status.used.services.nodeports="0"`)
 	w.Delete(cm)
-	gone["ConfigMap"]("default")
+	changed["ConfigMap"]("default", 0)
 	want(t, w.Run(r), `status ResourceQuota q: status.used.configmaps="0"`)
 	controltest.Update(w, q, func(q *corev1.ResourceQuota) { q.Spec.Hard = list("pods", "9") })
 	want(t, w.Run(r), `status ResourceQuota q: status.hard.configmaps=- status.hard.count/secrets=- status.hard.count/widgets.x.io=- status.hard.limits.cpu=- status.hard.pods="9" status.hard.requests.cpu=- status.hard.requests.x.io/gpu=- status.hard.resourcequotas=- status.hard.services.nodeports=- status.hard.services=- status.used.configmaps=- status.used.count/secrets=- status.used.limits.cpu=- status.used.requests.cpu=- status.used.requests.x.io/gpu=- status.used.resourcequotas=- status.used.services.nodeports=- status.used.services=-`)
-	// What no event told is found in time.
+	// A new object counts soon.
 	w.Do(func() {
 		if err := w.Client.Create(t.Context(), func() client.Object { p := quotaPod("c", ""); p.Namespace = "default"; return p }()); err != nil {
 			t.Fatal(err)
 		}
 	})
 	want(t, w.Run(r), "")
-	w.Advance(quotaResync)
+	w.Advance(quotaRecount)
 	want(t, w.Run(r), `status ResourceQuota q: status.used.pods="2"`)
 }
 

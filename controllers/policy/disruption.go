@@ -33,6 +33,9 @@ import (
 // collectDelay collects the events of pods that change together.
 const collectDelay = 5 * time.Millisecond
 
+// staleDelay is waited when the cache was behind somebody's write.
+const staleDelay = 50 * time.Millisecond
+
 // Disruption keeps the status of PodDisruptionBudgets, from which the eviction
 // of pods is allowed or refused.
 type Disruption struct {
@@ -109,8 +112,12 @@ func (r *Disruption) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	wait, err := r.sync(ctx, &pdb)
-	if err == nil || apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: wait}, client.IgnoreNotFound(err)
+	if apierrors.IsConflict(err) {
+		// An eviction was booked meanwhile; the cache will have it in a moment.
+		return reconcile.Result{RequeueAfter: staleDelay}, nil
+	}
+	if err == nil {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	klog.FromContext(ctx).Error(err, "Could not compute the status of a disruption budget", "podDisruptionBudget", req.NamespacedName)
 	failed := pdb.DeepCopy()
@@ -191,7 +198,7 @@ func (r *Disruption) sync(ctx context.Context, pdb *policyv1.PodDisruptionBudget
 	if equality.Semantic.DeepEqual(pdb.Status, next.Status) && poddisruptionbudget.ConditionsAreUpToDate(pdb) {
 		return wait, nil
 	}
-	return wait, r.Client.Status().Update(ctx, next)
+	return wait, client.IgnoreNotFound(r.Client.Status().Update(ctx, next))
 }
 
 // expectedScale adds up the scales of the pods' controllers, each counted once,
