@@ -28,7 +28,12 @@ func (t *inMemory) RoundTrip(req *http.Request) (*http.Response, error) {
 	if h == nil {
 		return nil, errNotServing
 	}
-	ctx, cancel := context.WithCancel(req.Context())
+	// A request within a request (authentication looks up a token's pod) is one of
+	// its own, as over a connection: it ends with its caller's context, and what
+	// that holds of the outer request (user, audit record, warnings) is not its.
+	ctx, end := context.WithCancel(context.Background())
+	stop := context.AfterFunc(req.Context(), end)
+	cancel := func() { stop(); end() }
 	in := req.Clone(ctx)
 	in.RequestURI = in.URL.RequestURI()
 	in.RemoteAddr = "127.0.0.1:0"
