@@ -24,6 +24,7 @@ import (
 	"proa/apis/node"
 	"proa/apis/policy"
 	"proa/apis/rbac"
+	"proa/apis/resource"
 	"proa/apis/scheduling"
 	"proa/apis/storage"
 )
@@ -47,6 +48,7 @@ func Kinds() []kind.Any {
 		node.Kinds(),
 		policy.Kinds(),
 		rbac.Kinds(),
+		resource.Kinds(),
 		scheduling.Kinds(),
 		storage.Kinds(),
 	)
