@@ -151,6 +151,7 @@ func (r *StatefulSet) writeStatus(ctx context.Context, set *appsv1.StatefulSet, 
 	if !apierrors.IsConflict(err) {
 		return client.IgnoreNotFound(err)
 	}
+	next = &appsv1.StatefulSet{}
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(set), next); err != nil {
 		return client.IgnoreNotFound(err)
 	}

@@ -145,9 +145,11 @@ func (r *StatefulSet) renumber(ctx context.Context, rev *appsv1.ControllerRevisi
 		next.Revision = revision
 		err := r.Client.Update(ctx, next)
 		if apierrors.IsConflict(err) {
-			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(rev), next); err != nil {
+			var fresh appsv1.ControllerRevision
+			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(rev), &fresh); err != nil {
 				return err
 			}
+			next = &fresh
 		}
 		return err
 	})

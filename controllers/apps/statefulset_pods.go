@@ -103,9 +103,11 @@ func (r *StatefulSet) repairPod(ctx context.Context, set *appsv1.StatefulSet, ca
 		attempted = true
 		err = r.Client.Update(ctx, pod)
 		if apierrors.IsConflict(err) {
-			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			var fresh corev1.Pod
+			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(pod), &fresh); err != nil {
 				return err
 			}
+			pod = &fresh
 		}
 		return err
 	})

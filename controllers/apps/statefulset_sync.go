@@ -248,9 +248,9 @@ func (r *StatefulSet) replica(ctx context.Context, s *statefulState, p *corev1.P
 		if stale, err := r.staleClaim(ctx, s.set, p); stale || err != nil {
 			return true, err
 		}
-		if err := r.createPod(ctx, s.set, p); err != nil || s.ordered() {
-			return true, err
-		}
+		// What else there is to do for it waits until the cache shows it.
+		err := r.createPod(ctx, s.set, p)
+		return err != nil || s.ordered(), err
 	}
 	if p.Status.Phase == corev1.PodPending {
 		err := r.createClaims(ctx, s.set, p)

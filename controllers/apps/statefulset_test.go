@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -251,6 +252,27 @@ status StatefulSet db: status.currentReplicas=1 status.replicas=1 status.updated
 	w.Run(r)
 	if n := len(w.Pods("default")); n != 1 {
 		t.Errorf("%d pods while data-db-1 belongs to the old pod, want 1", n)
+	}
+}
+
+// Pods that are created in parallel are not touched again before the cache shows them.
+func TestStatefulSetParallelClaims(t *testing.T) {
+	set := testStatefulSet(2)
+	set.Spec.PodManagementPolicy = appsv1.ParallelPodManagement
+	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "data"}}}
+	set.Spec.PersistentVolumeClaimRetentionPolicy = &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
+		WhenDeleted: appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
+		WhenScaled:  appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
+	}
+	w, r := statefulWorld(t, set)
+	for _, line := range strings.Split(w.Run(r), "\n") {
+		if strings.HasPrefix(line, "update Pod") || strings.Contains(line, "Failed") {
+			t.Errorf("unexpected: %s", line)
+		}
+	}
+	claim := controltest.Get(w, "default", "data-db-1", &corev1.PersistentVolumeClaim{})
+	if len(claim.OwnerReferences) != 1 || claim.OwnerReferences[0].Kind != "StatefulSet" {
+		t.Errorf("owners of data-db-1: %v", claim.OwnerReferences)
 	}
 }
 
