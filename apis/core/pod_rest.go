@@ -18,7 +18,7 @@ func extendPod(d *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.Storag
 	pods := podGetter{r}
 	return nil, map[string]rest.Storage{
 		"binding":             &podBindingREST{store: r.Store},
-		"eviction":            &podEvictionREST{store: r.Store, pods: pods},
+		"eviction":            &podEvictionREST{store: r.Store, pods: pods, deps: d},
 		"ephemeralcontainers": newEphemeralContainersREST(r),
 		"resize":              newResizeREST(r),
 		"log":                 &podLogREST{pods: pods, nodes: d.Nodes},
