@@ -102,6 +102,13 @@ func (c *core) setNode(now time.Time, node *v1.Node) (woken int, label string) {
 	return c.queue.Event(now, event), event.Label()
 }
 
+// setNamespace takes over the labels of a namespace.
+func (c *core) setNamespace(now time.Time, name string, labels map[string]string) {
+	if c.cluster.SetNamespace(name, labels) {
+		c.queue.Event(now, framework.Event{Kind: framework.NamespaceLabel})
+	}
+}
+
 // removeNode forgets a node that is gone.
 func (c *core) removeNode(now time.Time, name string) {
 	if node := c.cluster.RemoveNode(name); node != nil {

@@ -24,6 +24,23 @@ func (s *Scheduler) nodeHandler() toolscache.ResourceEventHandler {
 	}
 }
 
+func (s *Scheduler) namespaceHandler() toolscache.ResourceEventHandler {
+	set := func(obj any) {
+		if namespace, ok := obj.(*v1.Namespace); ok {
+			s.change(func(c *core, now time.Time) { c.setNamespace(now, namespace.Name, namespace.Labels) })
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, obj any) { set(obj) },
+		DeleteFunc: func(obj any) {
+			if namespace, ok := deleted[*v1.Namespace](obj); ok {
+				s.change(func(c *core, _ time.Time) { c.cluster.RemoveNamespace(namespace.Name) })
+			}
+		},
+	}
+}
+
 func (s *Scheduler) podHandler() toolscache.ResourceEventHandler {
 	set := func(obj any) {
 		if pod, ok := obj.(*v1.Pod); ok {

@@ -148,6 +148,10 @@ func (s *Scheduler) watch(ctx context.Context) ([]toolscache.InformerSynced, err
 	if err != nil {
 		return nil, err
 	}
+	namespaces, err := s.informer(ctx, &v1.Namespace{})
+	if err != nil {
+		return nil, err
+	}
 	pods, err := s.informer(ctx, &v1.Pod{})
 	if err != nil {
 		return nil, err
@@ -155,7 +159,7 @@ func (s *Scheduler) watch(ctx context.Context) ([]toolscache.InformerSynced, err
 	for _, w := range []struct {
 		informer cache.Informer
 		handler  toolscache.ResourceEventHandler
-	}{{nodes, s.nodeHandler()}, {pods, s.podHandler()}} {
+	}{{nodes, s.nodeHandler()}, {namespaces, s.namespaceHandler()}, {pods, s.podHandler()}} {
 		registration, err := w.informer.AddEventHandler(w.handler)
 		if err != nil {
 			return nil, fmt.Errorf("scheduler: event handler: %w", err)

@@ -71,8 +71,9 @@ func play(t *testing.T, file string) {
 //	add-node NAME [cpu=4] [memory=8Gi] [pods=110] [labels=k:v,…] [taints=k:v:Effect,…] [unschedulable] [image=name:MiB]
 //	remove-node NAME
 //	add-pod NAME [cpu=] [memory=] [priority=] [selector=k:v] [prefer=k:v] [pin=NODE] [tolerate=k] [port=80] [image=] [gated] [node=NAME] [never-preempt]
-//		[namespace=] [labels=k:v] [spread=TOPOLOGY] [spread-soft=TOPOLOGY]
+//		[namespace=] [labels=k:v] [spread=TOPOLOGY] [spread-soft=TOPOLOGY] [near=TOPOLOGY/k:v] [far=TOPOLOGY/k:v] [namespaces=k:v]
 //	delete-pod NAME
+//	namespace NAME [labels=k:v]
 //	schedule [N]        try pods until none is ready (or N times)
 //	bind-fails NAME     the API refuses the last placement
 //	advance 5s
@@ -119,6 +120,8 @@ func (p *player) command(out *strings.Builder, line string) {
 		}
 		pod.UID = p.uid[name]
 		p.core.setPod(p.now, pod)
+	case "namespace":
+		p.core.setNamespace(p.now, name, pairs(args["labels"]))
 	case "delete-pod":
 		p.core.removePod(p.now, p.uid[name])
 		delete(p.uid, name)
@@ -248,6 +251,20 @@ func testPod(name string, args map[string]string) *v1.Pod {
 			Weight: 10, Preference: v1.NodeSelectorTerm{MatchExpressions: []v1.NodeSelectorRequirement{{Key: key, Operator: v1.NodeSelectorOpIn, Values: []string{value}}}},
 		})
 	}
-	p.Spec.Affinity = &v1.Affinity{NodeAffinity: affinity}
+	p.Spec.Affinity = &v1.Affinity{NodeAffinity: affinity, PodAffinity: &v1.PodAffinity{}, PodAntiAffinity: &v1.PodAntiAffinity{}}
+	for arg, list := range map[string]*[]v1.PodAffinityTerm{
+		"near": &p.Spec.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution,
+		"far":  &p.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution,
+	} {
+		topology, selector, ok := strings.Cut(args[arg], "/")
+		if !ok {
+			continue
+		}
+		term := v1.PodAffinityTerm{TopologyKey: topology, LabelSelector: &metav1.LabelSelector{MatchLabels: pairs(selector)}}
+		if team := args["namespaces"]; team != "" {
+			term.NamespaceSelector = &metav1.LabelSelector{MatchLabels: pairs(team)}
+		}
+		*list = append(*list, term)
+	}
 	return p
 }

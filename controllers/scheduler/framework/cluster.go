@@ -28,6 +28,10 @@ type Cluster struct {
 
 	images        map[string]int // image name -> number of nodes that have it
 	imagesVersion uint64
+
+	terms             termIndex
+	namespaces        map[string]map[string]string // labels by name
+	namespacesVersion uint64
 }
 
 type place struct {
@@ -40,6 +44,7 @@ func NewCluster() *Cluster {
 	return &Cluster{
 		index: map[string]int{}, pods: map[types.UID]place{},
 		ghosts: map[string][]*Pod{}, images: map[string]int{},
+		namespaces: map[string]map[string]string{},
 	}
 }
 
@@ -147,6 +152,7 @@ func (c *Cluster) SetPod(p *Pod, node string) (old *Pod) {
 		c.RemovePod(p.UID)
 	}
 	c.pods[p.UID] = place{node: node, pod: p}
+	c.terms.add(p, 1)
 	if i, ok := c.index[node]; ok {
 		c.set(i, c.nodes[i].With(p))
 	} else {
@@ -162,6 +168,7 @@ func (c *Cluster) RemovePod(uid types.UID) *Pod {
 		return nil
 	}
 	delete(c.pods, uid)
+	c.terms.add(at.pod, -1)
 	if i, ok := c.index[at.node]; ok {
 		c.set(i, c.nodes[i].Without(uid))
 		return at.pod
@@ -215,6 +222,16 @@ func (c *Cluster) Check() error {
 		if !want.Equal(n.Requested) {
 			return fmt.Errorf("node %s: requested is %+v, its pods sum to %+v", name, n.Requested, want)
 		}
+	}
+	terms := 0
+	for _, at := range c.pods {
+		terms += len(at.pod.Terms)
+	}
+	for _, e := range c.terms.byKey {
+		terms -= e.pods
+	}
+	if terms != 0 {
+		return fmt.Errorf("pods have %d affinity terms more than the index", terms)
 	}
 	if seen != c.count {
 		return fmt.Errorf("count is %d, index has %d", c.count, seen)

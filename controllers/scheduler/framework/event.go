@@ -22,6 +22,8 @@ const (
 	NodeGone
 	// PodRelabeled: the labels of a bound pod changed.
 	PodRelabeled
+	// NamespaceLabel: a namespace is new, or its labels changed.
+	NamespaceLabel
 )
 
 // Event is one change that may make waiting pods schedulable.
@@ -54,6 +56,8 @@ func (e Event) Label() string {
 		return "AssignedPodAdd"
 	case e.Kind&(PodScaledDown|PodRelabeled) != 0:
 		return "AssignedPodUpdate"
+	case e.Kind&NamespaceLabel != 0:
+		return "NamespaceUpdate"
 	default:
 		return "PodUpdate"
 	}

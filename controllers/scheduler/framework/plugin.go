@@ -18,6 +18,15 @@ type Plugin interface {
 	Prepare(pod *Pending, cluster *Cluster) Prepared
 }
 
+// Situated is a plugin whose view of a pod also depends on what the pods that
+// are in the cluster now say about it.
+type Situated interface {
+	Plugin
+	// Situation appends to key what of the cluster's pods concerns the pod;
+	// nothing if none does. Pods of one shape and one situation form a class.
+	Situation(key Key, pod *Pending, cluster *Cluster) Key
+}
+
 // EventHint says that a kind of event may help a rejected pod.
 type EventHint struct {
 	Kind EventKind

@@ -22,6 +22,8 @@ type Pod struct {
 	Assumed     Resources
 	HostPorts   []HostPort
 	Terminating bool
+	// Terms are the pod's affinities to other pods; they never change.
+	Terms []*PodTerm
 }
 
 // NewPod extracts what the core needs of pod.
@@ -29,7 +31,7 @@ func NewPod(pod *v1.Pod) *Pod {
 	p := &Pod{
 		UID: pod.UID, Namespace: pod.Namespace, Name: pod.Name, Labels: pod.Labels,
 		Priority: corev1helpers.PodPriority(pod), HostPorts: hostPorts(pod),
-		Terminating: pod.DeletionTimestamp != nil,
+		Terminating: pod.DeletionTimestamp != nil, Terms: podTerms(pod),
 	}
 	p.Requests, p.Assumed = requests(pod)
 	return p

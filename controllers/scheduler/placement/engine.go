@@ -13,6 +13,7 @@ const maxCells = 2_000_000
 // Engine places pods on the nodes of a cluster. It is not safe for concurrent use.
 type Engine struct {
 	plugins  []framework.Weighted
+	situated []framework.Situated
 	cluster  *framework.Cluster
 	random   *rand.Rand
 	maxScore int64
@@ -26,6 +27,9 @@ func New(plugins []framework.Weighted, cluster *framework.Cluster, random *rand.
 	e := &Engine{plugins: plugins, cluster: cluster, random: random, classes: map[string]*class{}}
 	for _, p := range plugins {
 		e.maxScore += p.Weight * framework.MaxNodeScore
+		if s, ok := p.Plugin.(framework.Situated); ok {
+			e.situated = append(e.situated, s)
+		}
 	}
 	return e
 }
@@ -46,12 +50,26 @@ func (e *Engine) Shape(pod *framework.Pending) string {
 	return string(key)
 }
 
+// situate returns the key of the pod's class: its shape, and what the pods in
+// the cluster have to say about it.
+func (e *Engine) situate(pod *framework.Pending, shape string) string {
+	var key framework.Key
+	for _, p := range e.situated {
+		key = p.Situation(key, pod, e.cluster)
+	}
+	if len(key) == 0 {
+		return shape
+	}
+	return shape + string(key)
+}
+
 // Place chooses a node for the pod of that shape, or says why there is none. It
 // changes nothing in the cluster: the caller puts the pod there.
 func (e *Engine) Place(pod *framework.Pending, shape string) (Placement, *FitError) {
 	if e.cluster.Len() == 0 {
 		return Placement{}, &FitError{RejectedBy: e.names()}
 	}
+	shape = e.situate(pod, shape)
 	c := e.classes[shape]
 	if c == nil {
 		o := prepare(e.plugins, pod, e.cluster)

@@ -46,6 +46,9 @@ func runWide(t *testing.T, plugin framework.Plugin, cases []wideFixture) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			cluster := framework.NewCluster()
+			for name, set := range c.namespaces {
+				cluster.SetNamespace(name, labelSet(set))
+			}
 			var names []string
 			for _, line := range c.nodes {
 				name, rest, _ := strings.Cut(line, " ")
@@ -186,5 +189,81 @@ func TestPodTopologySpread(t *testing.T) {
 			want: []string{"a=100", "b=100", "c=100", "d=100"}},
 		{name: "soft: a node without the label gets nothing", nodes: []string{"a zone=1", "x"}, labels: "app=web", spec: spreading("zone", 1, v1.ScheduleAnyway, nil),
 			pods: []string{"a app=web"}, want: []string{"a=100", "x=0"}},
+	})
+}
+
+func TestInterPodAffinity(t *testing.T) {
+	const (
+		near     = "node(s) didn't match pod affinity rules"
+		far      = "node(s) didn't match pod anti-affinity rules"
+		existing = "node(s) didn't satisfy existing pods anti-affinity rules"
+	)
+	zones := []string{"a zone=1", "b zone=1", "c zone=2", "x"}
+	term := func(key, selector string, change ...func(*v1.PodAffinityTerm)) v1.PodAffinityTerm {
+		out := v1.PodAffinityTerm{TopologyKey: key, LabelSelector: selectingLabels(selector)}
+		for _, c := range change {
+			c(&out)
+		}
+		return out
+	}
+	to := func(terms ...v1.PodAffinityTerm) *v1.Affinity {
+		return &v1.Affinity{PodAffinity: &v1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}}
+	}
+	from := func(terms ...v1.PodAffinityTerm) *v1.Affinity {
+		return &v1.Affinity{PodAntiAffinity: &v1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}}
+	}
+	like := func(weight int32, t v1.PodAffinityTerm) *v1.Affinity {
+		return &v1.Affinity{PodAffinity: &v1.PodAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []v1.WeightedPodAffinityTerm{{Weight: weight, PodAffinityTerm: t}}}}
+	}
+	dislike := func(weight int32, t v1.PodAffinityTerm) *v1.Affinity {
+		return &v1.Affinity{PodAntiAffinity: &v1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []v1.WeightedPodAffinityTerm{{Weight: weight, PodAffinityTerm: t}}}}
+	}
+	with := func(a *v1.Affinity) v1.PodSpec { return v1.PodSpec{Affinity: a} }
+	team := func(t *v1.PodAffinityTerm) { t.NamespaceSelector = selectingLabels("team=red") }
+	anywhere := func(t *v1.PodAffinityTerm) { t.NamespaceSelector = &metav1.LabelSelector{} }
+	runWide(t, InterPodAffinity{}, []wideFixture{
+		{name: "nobody wants anything", nodes: zones, labels: "app=web", pods: []string{"a app=db"}, want: []string{"a", "b", "c", "x"}},
+		{name: "near", nodes: zones, labels: "app=web", spec: with(to(term("zone", "app=db"))), pods: []string{"a app=db"},
+			want: []string{"a=0", "b=0", "c: " + near + " (for good)", "x: " + near + " (for good)"}},
+		{name: "near one pod that matches all terms", nodes: zones, labels: "app=web", spec: with(to(term("zone", "app=db"), term("zone", "tier=1"))),
+			pods: []string{"a app=db", "a tier=1", "c app=db,tier=1"},
+			want: []string{"a: " + near + " (for good)", "b: " + near + " (for good)", "c=0", "x: " + near + " (for good)"}},
+		{name: "nobody to be near to", nodes: zones, labels: "app=web", spec: with(to(term("zone", "app=db"))),
+			want: []string{"a: " + near + " (for good)", "b: " + near + " (for good)", "c: " + near + " (for good)", "x: " + near + " (for good)"}},
+		{name: "the first of a group", nodes: zones, labels: "app=web", spec: with(to(term("zone", "app=web"))),
+			want: []string{"a=0", "b=0", "c=0", "x: " + near + " (for good)"}},
+		{name: "the second of a group", nodes: zones, labels: "app=web", spec: with(to(term("zone", "app=web"))), pods: []string{"c app=web"},
+			want: []string{"a: " + near + " (for good)", "b: " + near + " (for good)", "c=0", "x: " + near + " (for good)"}},
+		{name: "far; a node without the label is far from all", nodes: zones, labels: "app=web", spec: with(from(term("zone", "app=web"))), pods: []string{"a app=web", "x app=web"},
+			want: []string{"a: " + far, "b: " + far, "c=0", "x=0"}},
+		{name: "terminating pods count", nodes: zones, spec: with(from(term("zone", "app=web"))), pods: []string{"!a app=web"},
+			want: []string{"a: " + far, "b: " + far, "c=0", "x=0"}},
+		{name: "other namespaces do not count", nodes: zones, spec: with(from(term("zone", "app=web"))), pods: []string{"a other/app=web"},
+			want: []string{"a=0", "b=0", "c=0", "x=0"}},
+		{name: "unless named", nodes: zones, spec: with(from(term("zone", "app=web", func(t *v1.PodAffinityTerm) { t.Namespaces = []string{"other"} }))),
+			pods: []string{"a other/app=web", "c app=web"}, want: []string{"a: " + far, "b: " + far, "c=0", "x=0"}},
+		{name: "or selected", nodes: zones, spec: with(from(term("zone", "app=web", team))), namespaces: map[string]string{"r": "team=red", "b": "team=blue"},
+			pods: []string{"a r/app=web", "c b/app=web"}, want: []string{"a: " + far, "b: " + far, "c=0", "x=0"}},
+		{name: "or all", nodes: zones, spec: with(from(term("zone", "app=web", anywhere))),
+			pods: []string{"a r/app=web", "c b/app=web"}, want: []string{"a: " + far, "b: " + far, "c: " + far, "x=0"}},
+		{name: "existing pods' anti-affinity", nodes: zones, labels: "app=web", pods: []string{"a app=db"}, existing: map[int]*v1.Affinity{0: from(term("zone", "app=web"))},
+			want: []string{"a: " + existing, "b: " + existing, "c=0", "x=0"}},
+		{name: "is against others", nodes: zones, labels: "app=cache", pods: []string{"a app=db"}, existing: map[int]*v1.Affinity{0: from(term("zone", "app=web"))},
+			want: []string{"a", "b", "c", "x"}},
+		{name: "is in another namespace", nodes: zones, labels: "app=web", pods: []string{"a other/app=db"}, existing: map[int]*v1.Affinity{0: from(term("zone", "app=web"))},
+			want: []string{"a", "b", "c", "x"}},
+		{name: "selects this namespace", nodes: zones, labels: "app=web", pods: []string{"a other/app=db"}, existing: map[int]*v1.Affinity{0: from(term("zone", "app=web", team))},
+			namespaces: map[string]string{"default": "team=red"}, want: []string{"a: " + existing, "b: " + existing, "c=0", "x=0"}},
+
+		{name: "likes", nodes: zones, spec: with(like(10, term("zone", "app=db"))), pods: []string{"a app=db", "b app=db", "c app=db"},
+			want: []string{"a=100", "b=100", "c=50", "x=0"}},
+		{name: "dislikes", nodes: zones, spec: with(dislike(10, term("zone", "app=db"))), pods: []string{"a app=db", "b app=db", "c app=db"},
+			want: []string{"a=0", "b=0", "c=50", "x=100"}},
+		{name: "existing pods like and dislike", nodes: zones, labels: "app=web", pods: []string{"a app=1", "c app=2"},
+			existing: map[int]*v1.Affinity{0: like(30, term("zone", "app=web")), 1: dislike(10, term("zone", "app=web"))},
+			want:     []string{"a=100", "b=100", "c=0", "x=25"}},
+		{name: "a required affinity of existing pods counts 1", nodes: zones, labels: "app=web", pods: []string{"a app=1", "c app=2"},
+			existing: map[int]*v1.Affinity{0: to(term("zone", "app=web")), 1: like(2, term("zone", "app=web"))},
+			want:     []string{"a=50", "b=50", "c=100", "x=0"}},
 	})
 }
