@@ -6,7 +6,7 @@
 // makes the statuses. This package is the shell around them: one worker per
 // pod ([worker]) feeds the planner with the pod, the runtime's events, probe
 // results and timers, and runs its actions, one file per action: sandbox.go,
-// container.go, kill.go, image_pull.go, volumes.go, remove.go.
+// container.go, kill.go, image_pull.go, remove.go.
 //
 // The runtime's event stream drives everything; a relist every minute and
 // after a lost stream only repairs. Containers are recognised by labels, so a

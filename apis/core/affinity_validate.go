@@ -26,7 +26,7 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) (errs field.ErrorLis
 	if n := a.NodeAffinity; n != nil {
 		at := path.Child("nodeAffinity")
 		if n.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-			errs = append(errs, validateNodeSelector(n.RequiredDuringSchedulingIgnoredDuringExecution, at.Child(requiredTerms))...)
+			errs = append(errs, ValidateNodeSelector(n.RequiredDuringSchedulingIgnoredDuringExecution, at.Child(requiredTerms))...)
 		}
 		for i, t := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 			term := at.Child(preferredTerms).Index(i)
@@ -45,7 +45,8 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) (errs field.ErrorLis
 	return errs
 }
 
-func validateNodeSelector(s *corev1.NodeSelector, path *field.Path) (errs field.ErrorList) {
+// ValidateNodeSelector returns what is wrong with a required node selector.
+func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) (errs field.ErrorList) {
 	terms := path.Child("nodeSelectorTerms")
 	if len(s.NodeSelectorTerms) == 0 {
 		return field.ErrorList{field.Required(terms, "must have at least one node selector term")}
@@ -56,7 +57,7 @@ func validateNodeSelector(s *corev1.NodeSelector, path *field.Path) (errs field.
 	return errs
 }
 
-// validateNodeSelectorTerm checks a term; anyValue lets values be no label values
+// ValidateNodeSelectorTerm checks a term; anyValue lets values be no label values
 // (a preference that never matches does no harm).
 func validateNodeSelectorTerm(t *corev1.NodeSelectorTerm, anyValue bool, path *field.Path) (errs field.ErrorList) {
 	for i, r := range t.MatchExpressions {

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,9 +12,6 @@ import (
 
 	"proa/apis/kind"
 )
-
-// eventTTL is how long events are kept, in seconds.
-const eventTTL = 3600
 
 // Event tells what happened to an object. The same storage is served as
 // events.k8s.io (apis/events).
@@ -31,7 +29,7 @@ func Event() *kind.Kind[*corev1.Event] {
 		},
 		Columns:             EventColumns(),
 		Fields:              EventFields("involvedObject", "reportingComponent", "source"),
-		TTLSeconds:          func(*corev1.Event) uint64 { return eventTTL },
+		TTL:                 func(d *kind.Deps) time.Duration { return d.EventTTL },
 		AllowCreateOnUpdate: true,
 	}
 }

@@ -70,8 +70,9 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 		ResetFieldsStrategy:       strategy,
 		TableConvertor:            newTable(k),
 	}
-	if k.TTLSeconds != nil {
-		store.TTLFunc = func(obj runtime.Object, _ uint64, _ bool) (uint64, error) { return k.TTLSeconds(obj.(T)), nil }
+	if k.TTL != nil {
+		seconds := uint64(k.TTL(d).Seconds())
+		store.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return seconds, nil }
 	}
 	options := &generic.StoreOptions{RESTOptions: d.RESTOptions, AttrFunc: k.attributes}
 	for _, f := range k.IndexedFields {

@@ -44,6 +44,9 @@ type Deps struct {
 	// Nodes dials node agents for log, exec, attach, port-forward and proxy.
 	Nodes NodeDialer
 
+	// EventTTL is how long events are kept.
+	EventTTL time.Duration
+
 	ServiceCIDRs []netip.Prefix
 	// NodePorts is the range for Service node ports.
 	NodePorts net.PortRange

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -87,8 +88,8 @@ type Kind[T Object] struct {
 	Grace func(ctx context.Context, obj T, options *metav1.DeleteOptions) bool
 	// OrphanByDefault keeps dependents on deletion without a propagation policy.
 	OrphanByDefault bool
-	// TTLSeconds expires objects (events); nil for none.
-	TTLSeconds func(obj T) uint64
+	// TTL is how long objects are kept after each write (events); nil for ever.
+	TTL func(d *Deps) time.Duration
 
 	// StoragePrefix replaces Resource in the etcd key ("services/specs").
 	StoragePrefix string

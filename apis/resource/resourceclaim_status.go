@@ -118,7 +118,7 @@ func validateAllocation(a *resourcev1.AllocationResult, names requestNames, path
 			return append(errs, validateConfiguration(&c.DeviceConfiguration, false, path)...)
 		})...)
 	if a.NodeSelector != nil {
-		errs = append(errs, validateNodeSelector(a.NodeSelector, path.Child("nodeSelector"))...)
+		errs = append(errs, core.ValidateNodeSelector(a.NodeSelector, path.Child("nodeSelector"))...)
 	}
 	return errs
 }

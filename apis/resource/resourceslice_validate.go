@@ -106,7 +106,7 @@ func validatePlace(name *string, selector *corev1.NodeSelector, all *bool, empty
 	if selector != nil {
 		where = append(where, "`nodeSelector`")
 		at := path.Child("nodeSelector")
-		errs = append(errs, validateNodeSelector(selector, at)...)
+		errs = append(errs, core.ValidateNodeSelector(selector, at)...)
 		if oneTerm && len(selector.NodeSelectorTerms) != 1 { // so that selectors of several slices can be joined
 			errs = append(errs, field.Invalid(at.Child("nodeSelectorTerms"), selector.NodeSelectorTerms, "must have exactly one node selector term"))
 		}

@@ -54,7 +54,8 @@ type Options struct {
 
 	ServiceCIDRs []netip.Prefix
 	NodePorts    utilnet.PortRange
-	EventTTL     time.Duration
+	// EventTTL is how long events are kept; upstream keeps them an hour.
+	EventTTL time.Duration
 
 	// Security builds authentication, authorization and admission from what the
 	// server has by then.

@@ -99,7 +99,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	deps := &kind.Deps{
 		Scheme: scheme, RESTOptions: c.RESTOptionsGetter, Clock: o.Clock, Client: client, Informers: s.informers,
 		APIAudiences: security.Audiences, Tokens: security.Tokens, Nodes: dialer,
-		ServiceCIDRs: o.ServiceCIDRs, NodePorts: o.NodePorts,
+		EventTTL: o.EventTTL, ServiceCIDRs: o.ServiceCIDRs, NodePorts: o.NodePorts,
 	}
 	kinds, err := s.newKinds(c, o, deps, codecs, security, extensions)
 	if err != nil {
