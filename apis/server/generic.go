@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,32 +15,14 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/filters"
-	"k8s.io/apiserver/pkg/server/options"
-	utilcompatibility "k8s.io/apiserver/pkg/util/compatibility"
-	netutils "k8s.io/utils/net"
-)
-
-// maxInFlight and maxMutatingInFlight bound the requests served at once; more
-// get 429. They are upstream's defaults for large clusters.
-const (
-	maxInFlight         = 800
-	maxMutatingInFlight = 400
 )
 
 // genericConfig is the configuration that the three servers of the chain share.
 func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFactory, transport *inMemory) (*genericapiserver.Config, error) {
 	c := genericapiserver.NewConfig(codecs)
-	c.EffectiveVersion = utilcompatibility.DefaultBuildEffectiveVersion()
-	c.MaxRequestsInFlight, c.MaxMutatingRequestsInFlight = maxInFlight, maxMutatingInFlight
-	c.RequestTimeout = time.Minute
-	c.EnableProfiling = true
-
-	serving := options.NewSecureServingOptions()
-	serving.BindAddress, serving.BindPort, serving.Listener = o.BindAddress, o.Port, o.Listener
-	serving.ServerCert.CertKey.CertFile, serving.ServerCert.CertKey.KeyFile = o.TLSCertFile, o.TLSKeyFile
-	serving.HTTP2MaxStreamsPerConnection = 1000
-	if err := serving.ApplyTo(&c.SecureServing); err != nil {
-		return nil, fmt.Errorf("API server address %s:%d: %w", o.BindAddress, o.Port, err)
+	c.LoopbackClientConfig = transport.config(uuid.NewString())
+	if err := o.Settings.apply(c); err != nil {
+		return nil, err
 	}
 	if o.ClientCAFile != "" {
 		ca, err := dynamiccertificates.NewDynamicCAContentFromFile("client-ca", o.ClientCAFile)
@@ -57,10 +38,6 @@ func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFac
 		}
 		c.SecureServing.ClientCA = dynamiccertificates.NewUnionCAContentProvider(c.SecureServing.ClientCA, ca)
 	}
-	c.PublicAddress = o.AdvertiseAddress
-	c.ExternalAddress = fmt.Sprintf("%s:%d", netutils.ParseIPSloppy(o.AdvertiseAddress.String()), serving.BindPort)
-	c.LoopbackClientConfig = transport.config(uuid.NewString())
-
 	external := runtime.NewScheme()
 	for _, g := range groups() {
 		if err := g.add(external); err != nil {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -29,14 +28,9 @@ type Options struct {
 	// Conversions are added to the scheme (kinds with several versions).
 	Conversions []func(*runtime.Scheme) error
 
-	// BindAddress and Port are where TLS is served; Listener, when set, replaces them.
-	BindAddress net.IP
-	Port        int
-	Listener    net.Listener
-	// AdvertiseAddress is what the kubernetes Service's endpoints point to.
-	AdvertiseAddress net.IP
-	// TLSCertFile and TLSKeyFile are PEM files, re-read when they change.
-	TLSCertFile, TLSKeyFile string
+	// Settings are what upstream's flags of the library say: where TLS is served,
+	// the store, auditing, limits and the like.
+	Settings *Settings
 	// ClientCAFile verifies client certificates.
 	ClientCAFile string
 	// RequestHeaderCAFile, with the proxy certificate, serves aggregated APIs.
@@ -45,9 +39,6 @@ type Options struct {
 	// KubeletClientCert and Key authenticate this server to node agents, whose
 	// serving certificates ClusterCAFile verifies.
 	KubeletClientCert, KubeletClientKey string
-
-	// Etcd is where objects are kept.
-	Etcd Etcd
 
 	// NoDial are addresses that no request is ever proxied to (simulated nodes').
 	NoDial []netip.Prefix
@@ -69,16 +60,6 @@ type Options struct {
 	LocalUsers []user.Info
 
 	Clock clock.WithTicker
-}
-
-// Etcd is how to reach the store.
-type Etcd struct {
-	Servers                   []string
-	CAFile, CertFile, KeyFile string
-	// Prefix of all keys; upstream's "/registry" when empty.
-	Prefix string
-	// Compaction is how often old revisions are dropped; 0 means 5 minutes.
-	Compaction time.Duration
 }
 
 // Parts are the means for building security: clients of this very server, lazily connected.

@@ -66,10 +66,13 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.informers = informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trimManagedFields))
 
-	etcd := etcdOptions(o.Etcd)
+	if err := o.Settings.applyWithClient(c, client, s.informers); err != nil {
+		return nil, err
+	}
+	etcd := o.Settings.storage(c)
 	factory := storageFactory(etcd, c, o.Kinds, scheme, codecs)
 	if err := etcd.ApplyWithStorageFactoryTo(factory, c); err != nil {
-		return nil, fmt.Errorf("etcd at %v: %w", o.Etcd.Servers, err)
+		return nil, fmt.Errorf("etcd at %v: %w", etcd.StorageConfig.Transport.ServerList, err)
 	}
 
 	local := map[string]user.Info{}
@@ -80,7 +83,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	dialer := newNodeDialer(client, o)
 	resolver := aggregatorapi.NewEndpointServiceResolver(s.informers.Core().V1().Services().Lister(), s.endpointSlices())
 	resolver = aggregatorapi.NewLoopbackServiceResolver(resolver, &url.URL{Scheme: "https", Host: s.address.String()})
-	auth := webhook.NewDefaultAuthenticationInfoResolverWrapper(dialer.proxy, nil, s.loopback, c.TracerProvider)
+	auth := webhook.NewDefaultAuthenticationInfoResolverWrapper(dialer.proxy, c.EgressSelector, s.loopback, c.TracerProvider)
 
 	security, err := o.Security(Parts{
 		Context: ctx, Loopback: s.loopback, Client: client, Informers: s.informers, Local: local,
@@ -125,6 +128,10 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 		return nil, err
 	}
 	installHandlers(server, security.Handlers)
+	upkeep := fairness{client: deps.Client.FlowcontrolV1(), informers: s.informers, clock: o.Clock}
+	if err := server.AddPostStartHook(fairnessHook, upkeep.start); err != nil {
+		return nil, err
+	}
 	for _, step := range o.PostStart {
 		err := server.AddPostStartHook(step.Name, func(ctx genericapiserver.PostStartHookContext) error {
 			return s.runStep(ctx, step)

@@ -33,10 +33,7 @@ import (
 
 // apiserverFlags are kube-apiserver's flags that have a meaning here.
 type apiserverFlags struct {
-	etcd                                         server.Etcd
-	bindAddress, advertiseAddress                net.IP
-	securePort                                   int
-	certDir, tlsCert, tlsKey                     string
+	settings                                     *server.Settings
 	clientCA, kubeletCA                          string
 	requestHeaderCA                              string
 	requestHeaderNames                           []string
@@ -53,23 +50,13 @@ type apiserverFlags struct {
 }
 
 func newAPIServerAlone(f *pflag.FlagSet, _ *prometheus.Registry) func(context.Context) (Component, error) {
-	a := &apiserverFlags{nodePorts: utilnet.PortRange{Base: 30000, Size: 2768}}
+	a := &apiserverFlags{settings: server.NewSettings(), nodePorts: utilnet.PortRange{Base: 30000, Size: 2768}}
 	a.flags(f)
 	return a.start
 }
 
 func (a *apiserverFlags) flags(f *pflag.FlagSet) {
-	f.StringSliceVar(&a.etcd.Servers, "etcd-servers", nil, "URLs of etcd; required")
-	f.StringVar(&a.etcd.CAFile, "etcd-cafile", "", "CA of etcd")
-	f.StringVar(&a.etcd.CertFile, "etcd-certfile", "", "client certificate for etcd")
-	f.StringVar(&a.etcd.KeyFile, "etcd-keyfile", "", "key of the client certificate for etcd")
-	f.StringVar(&a.etcd.Prefix, "etcd-prefix", "/registry", "prefix of all keys in etcd")
-	f.IPVar(&a.bindAddress, "bind-address", net.IPv4zero, "address the API is served on")
-	f.IPVar(&a.advertiseAddress, "advertise-address", nil, "address that others reach this API at; default: the bound one, or that of the default route")
-	f.IntVar(&a.securePort, "secure-port", 6443, "port of the API")
-	f.StringVar(&a.certDir, "cert-dir", "/var/run/kubernetes", "where apiserver.crt and apiserver.key are, or are made, without --tls-cert-file")
-	f.StringVar(&a.tlsCert, "tls-cert-file", "", "serving certificate")
-	f.StringVar(&a.tlsKey, "tls-private-key-file", "", "key of the serving certificate")
+	a.settings.AddFlags(f)
 	f.StringVar(&a.clientCA, "client-ca-file", "", "CA of client certificates")
 	f.StringVar(&a.kubeletCA, "kubelet-certificate-authority", "", "CA of node agents' serving certificates; only the one of --client-ca-file has an effect")
 	f.StringVar(&a.requestHeaderCA, "requestheader-client-ca-file", "", "CA of the front proxies that may name users in headers")
@@ -99,7 +86,7 @@ func (a *apiserverFlags) flags(f *pflag.FlagSet) {
 func (a *apiserverFlags) complete() error {
 	var missing []string
 	for flag, given := range map[string]bool{
-		"--etcd-servers": len(a.etcd.Servers) > 0, "--service-account-issuer": len(a.issuers) > 0,
+		"--etcd-servers": len(a.settings.Etcd.StorageConfig.Transport.ServerList) > 0, "--service-account-issuer": len(a.issuers) > 0,
 		"--service-account-signing-key-file": a.signingKey != "",
 	} {
 		if !given {
@@ -110,24 +97,28 @@ func (a *apiserverFlags) complete() error {
 		slices.Sort(missing)
 		return fmt.Errorf("required: %s", strings.Join(missing, ", "))
 	}
-	if (a.tlsCert == "") != (a.tlsKey == "") {
+	if err := a.settings.Validate(); err != nil {
+		return err
+	}
+	serving := a.settings.Serving
+	if pair := serving.ServerCert.CertKey; (pair.CertFile == "") != (pair.KeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-private-key-file go together")
 	}
 	if a.requestHeaderCA != "" && a.clientCA == "" {
 		return errors.New("--requestheader-client-ca-file needs --client-ca-file")
 	}
-	if a.advertiseAddress == nil || a.advertiseAddress.IsUnspecified() {
-		host := a.bindAddress.String()
-		if a.bindAddress.IsLoopback() {
+	if run := a.settings.Run; run.AdvertiseAddress == nil || run.AdvertiseAddress.IsUnspecified() {
+		host := serving.BindAddress.String()
+		if serving.BindAddress.IsLoopback() {
 			host = ""
 		}
-		a.advertiseAddress = net.ParseIP(hostAddress(host))
+		run.AdvertiseAddress = net.ParseIP(hostAddress(host))
 	}
 	if len(a.audiences) == 0 {
 		a.audiences = a.issuers[:1]
 	}
 	if a.jwksURL == "" {
-		a.jwksURL = "https://" + net.JoinHostPort(a.advertiseAddress.String(), fmt.Sprint(a.securePort)) + authn.JWKSPath
+		a.jwksURL = "https://" + net.JoinHostPort(a.settings.Run.AdvertiseAddress.String(), fmt.Sprint(serving.BindPort)) + authn.JWKSPath
 	}
 	return checkModes(a.modes)
 }
@@ -140,8 +131,8 @@ func (a *apiserverFlags) start(ctx context.Context) (Component, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--service-cluster-ip-range: %w", err)}
 	}
-	if a.tlsCert == "" {
-		if a.tlsCert, a.tlsKey, err = madeCertificate(a.certDir, "apiserver", a.advertiseAddress,
+	if cert := &a.settings.Serving.ServerCert; cert.CertKey.CertFile == "" {
+		if cert.CertKey.CertFile, cert.CertKey.KeyFile, err = madeCertificate(cert.CertDirectory, cert.PairName, a.settings.Run.AdvertiseAddress,
 			[]string{"kubernetes.default.svc", "kubernetes.default", "kubernetes", "localhost"}); err != nil {
 			return nil, err
 		}
@@ -156,12 +147,10 @@ func (a *apiserverFlags) start(ctx context.Context) (Component, error) {
 	}
 	return server.New(ctx, server.Options{
 		Kinds: apis.Kinds(), Conversions: apis.Conversions(),
-		BindAddress: a.bindAddress, Port: a.securePort, AdvertiseAddress: a.advertiseAddress,
-		TLSCertFile: a.tlsCert, TLSKeyFile: a.tlsKey,
+		Settings:     a.settings,
 		ClientCAFile: a.clientCA, RequestHeaderCAFile: a.requestHeaderCA,
 		ProxyClientCert: a.proxyCert, ProxyClientKey: a.proxyKey,
 		KubeletClientCert: a.kubeletCert, KubeletClientKey: a.kubeletKey,
-		Etcd:         a.etcd,
 		ServiceCIDRs: services, NodePorts: a.nodePorts, EventTTL: a.eventTTL,
 		Security:  security.build,
 		PostStart: a.postStart(services, bootstrap),
@@ -178,7 +167,7 @@ func (a *apiserverFlags) postStart(services []netip.Prefix, bootstrap *config.Ob
 		}
 		return config.Reconcile(ctx, client, bootstrap)
 	}}, {Name: "kubernetes-service", Run: server.KubernetesService{
-		ClusterIP: services[0].Addr().Next(), Address: a.advertiseAddress, Port: a.securePort,
+		ClusterIP: services[0].Addr().Next(), Address: a.settings.Run.AdvertiseAddress, Port: a.settings.Serving.BindPort,
 	}.Start}}
 	if a.clientCA != "" && a.requestHeaderCA != "" {
 		steps = append(steps, server.PostStart{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{

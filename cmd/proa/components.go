@@ -117,16 +117,24 @@ func (c *cluster) startStore(context.Context) (Component, error) {
 	return c.store, nil
 }
 
-func (c *cluster) etcd() server.Etcd {
+// settings are the flags' with what the cluster itself decides: where to serve
+// with which certificate, and where the store is.
+func (c *cluster) settings() *server.Settings {
+	s, id := c.config.settings, c.identity
+	s.Serving.BindAddress, s.Serving.BindPort = net.ParseIP(c.config.bindAddress), c.config.securePort
+	s.Serving.ServerCert.CertKey.CertFile, s.Serving.ServerCert.CertKey.KeyFile = id.APIServer.CertFile, id.APIServer.KeyFile
+	s.Run.AdvertiseAddress = net.ParseIP(c.config.advertiseAddress)
+	etcd := &s.Etcd.StorageConfig.Transport
 	if c.store == nil {
-		return server.Etcd{Servers: c.config.etcdServers, CAFile: c.config.etcdCA, CertFile: c.config.etcdCert, KeyFile: c.config.etcdKey}
+		etcd.ServerList, etcd.TrustedCAFile = c.config.etcdServers, c.config.etcdCA
+		etcd.CertFile, etcd.KeyFile = c.config.etcdCert, c.config.etcdKey
+	} else if local := c.store.LocalEndpoint(); local != "" {
+		etcd.ServerList = []string{local}
+	} else {
+		etcd.ServerList, etcd.TrustedCAFile = []string{c.store.Endpoint()}, id.EtcdCA.CertFile
+		etcd.CertFile, etcd.KeyFile = id.APIServerEtcdClient.CertFile, id.APIServerEtcdClient.KeyFile
 	}
-	if local := c.store.LocalEndpoint(); local != "" {
-		return server.Etcd{Servers: []string{local}}
-	}
-	id := c.identity
-	return server.Etcd{Servers: []string{c.store.Endpoint()}, CAFile: id.EtcdCA.CertFile,
-		CertFile: id.APIServerEtcdClient.CertFile, KeyFile: id.APIServerEtcdClient.KeyFile}
+	return s
 }
 
 func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
@@ -140,16 +148,13 @@ func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
 	}
 	id := c.identity
 	c.api, err = server.New(ctx, server.Options{
-		Kinds:       apis.Kinds(),
-		Conversions: apis.Conversions(),
-		BindAddress: net.ParseIP(c.config.bindAddress), Port: c.config.securePort,
-		AdvertiseAddress: net.ParseIP(c.config.advertiseAddress),
-		TLSCertFile:      id.APIServer.CertFile, TLSKeyFile: id.APIServer.KeyFile,
+		Kinds:               apis.Kinds(),
+		Conversions:         apis.Conversions(),
+		Settings:            c.settings(),
 		ClientCAFile:        id.ClusterCA.CertFile,
 		RequestHeaderCAFile: id.FrontProxyCA.CertFile,
 		ProxyClientCert:     id.FrontProxyClient.CertFile, ProxyClientKey: id.FrontProxyClient.KeyFile,
 		KubeletClientCert: id.APIServerKubeletClient.CertFile, KubeletClientKey: id.APIServerKubeletClient.KeyFile,
-		Etcd:         c.etcd(),
 		NoDial:       c.noDial(),
 		ServiceCIDRs: services, NodePorts: *nodePorts, EventTTL: time.Hour,
 		Security:   c.security,

@@ -6,10 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"proa/apis/server"
 )
 
 // serverConfig is what the flags of `proa server` say.
@@ -37,6 +40,20 @@ type serverConfig struct {
 	podLogsDir       string
 	skipCheck        bool
 	runtimeBinDir    string
+	// settings are the API server's, by upstream's flags.
+	settings *server.Settings
+}
+
+// settingsFlags are those of kube-apiserver's flags that `proa server` has; what
+// the others say it decides itself, or is meant for many servers.
+func settingsFlags() []string {
+	return words(`cors-allowed-origins strict-transport-security-directives max-requests-inflight
+		max-mutating-requests-inflight request-timeout min-request-timeout goaway-chance shutdown-delay-duration
+		feature-gates emulated-version tls-cipher-suites tls-curve-preferences tls-min-version tls-sni-cert-key
+		encryption-provider-config encryption-provider-config-automatic-reload etcd-compaction-interval
+		watch-cache-sizes profiling contention-profiling enable-priority-and-fairness runtime-config
+		egress-selector-config-file tracing-config-file show-hidden-metrics-for-version disabled-metrics
+		allow-metric-labels allow-metric-labels-manifest`)
 }
 
 func (c *serverConfig) flags(f *pflag.FlagSet) {
@@ -62,6 +79,14 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.token, "token", "", "bootstrap token (id.secret) with which nodes join; default: made at the first start")
 	f.StringVar(&c.podLogsDir, "pod-logs-dir", "/var/log/pods", "where container logs are kept")
 	f.StringVar(&c.runtimeBinDir, "runtime-bin-dir", "", "a directory with the container runtime to use instead of the bundled one")
+	c.settings = server.NewSettings()
+	upstream, some := pflag.NewFlagSet("", pflag.ContinueOnError), settingsFlags()
+	c.settings.AddFlags(upstream)
+	upstream.VisitAll(func(flag *pflag.Flag) {
+		if slices.Contains(some, flag.Name) || strings.HasPrefix(flag.Name, "audit-") {
+			f.AddFlag(flag)
+		}
+	})
 	f.BoolVar(&c.skipCheck, "skip-check", false, "start even if the preflight check finds lacks")
 }
 
@@ -87,6 +112,9 @@ func (c *serverConfig) complete() error {
 		if _, err := prefixes(value); err != nil {
 			return usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
+	}
+	if err := c.settings.Validate(); err != nil {
+		return usageError{err}
 	}
 	dir, err := filepath.Abs(c.dataDir)
 	if err != nil {

@@ -54,13 +54,13 @@ func TestIgnoredFlagsWarn(t *testing.T) {
 	c := programs()[0].asItself()
 	var out bytes.Buffer
 	c.SetErr(&out)
-	if err := c.ParseFlags([]string{"--audit_log_path=/x", "--audit-policy-file", "y", "--profiling", "--watch-cache=false"}); err != nil {
+	if err := c.ParseFlags([]string{"--apiserver_count=2", "--kubelet-port", "1", "--allow-privileged", "--enable-logs-handler=false"}); err != nil {
 		t.Fatal(err)
 	}
-	want := `warning: --audit-log-path has no effect in proa
-warning: --audit-policy-file has no effect in proa
-warning: --profiling has no effect in proa
-warning: --watch-cache has no effect in proa
+	want := `warning: --apiserver-count has no effect in proa
+warning: --kubelet-port has no effect in proa
+warning: --allow-privileged has no effect in proa
+warning: --enable-logs-handler has no effect in proa
 `
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)
