@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func schema(name, annotation string, generation int64, precedence int32) *flowcontrolv1.FlowSchema {
+func flowSchema(name, annotation string, generation int64, precedence int32) *flowcontrolv1.FlowSchema {
 	s := &flowcontrolv1.FlowSchema{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: generation}}
 	s.Spec.MatchingPrecedence = precedence
 	if annotation != "" {
@@ -27,22 +27,22 @@ func TestPlanFairness(t *testing.T) {
 		want []string
 	}{
 		{"none there", nil, []string{"create s", "create m"}},
-		{"as it was made", schema("s", "true", 1, 7), []string{"create m"}},
-		{"older version's, followed", schema("s", "true", 3, 5), []string{"create m", "update s 7 true"}},
-		{"taken over", schema("s", "false", 3, 5), []string{"create m"}},
-		{"unmarked and untouched", schema("s", "", 1, 5), []string{"create m", "update s 7 true"}},
-		{"unmarked and changed", schema("s", "", 2, 5), []string{"create m", "update s 5 false"}},
-		{"mark that is none", schema("s", "maybe", 2, 5), []string{"create m", "update s 5 false"}},
-		{"mandatory cannot be taken over", schema("m", "false", 3, 5), []string{"create s", "update m 7 true"}},
-		{"not built in any more", schema("old", "true", 1, 5), []string{"create s", "create m", "remove old"}},
-		{"a user's own", schema("own", "", 1, 5), []string{"create s", "create m"}},
-		{"a user's, from a built-in one", schema("own", "false", 1, 5), []string{"create s", "create m"}},
+		{"as it was made", flowSchema("s", "true", 1, 7), []string{"create m"}},
+		{"older version's, followed", flowSchema("s", "true", 3, 5), []string{"create m", "update s 7 true"}},
+		{"taken over", flowSchema("s", "false", 3, 5), []string{"create m"}},
+		{"unmarked and untouched", flowSchema("s", "", 1, 5), []string{"create m", "update s 7 true"}},
+		{"unmarked and changed", flowSchema("s", "", 2, 5), []string{"create m", "update s 5 false"}},
+		{"mark that is none", flowSchema("s", "maybe", 2, 5), []string{"create m", "update s 5 false"}},
+		{"mandatory cannot be taken over", flowSchema("m", "false", 3, 5), []string{"create s", "update m 7 true"}},
+		{"not built in any more", flowSchema("old", "true", 1, 5), []string{"create s", "create m", "remove old"}},
+		{"a user's own", flowSchema("own", "", 1, 5), []string{"create s", "create m"}},
+		{"a user's, from a built-in one", flowSchema("own", "false", 1, 5), []string{"create s", "create m"}},
 	} {
 		var have []*flowcontrolv1.FlowSchema
 		if c.have != nil {
 			have = append(have, c.have)
 		}
-		plan := planFairness(have, []*flowcontrolv1.FlowSchema{schema("s", "true", 0, 7)}, []*flowcontrolv1.FlowSchema{schema("m", "true", 0, 7)}, reviseSchema)
+		plan := planFairness(have, []*flowcontrolv1.FlowSchema{flowSchema("s", "true", 0, 7)}, []*flowcontrolv1.FlowSchema{flowSchema("m", "true", 0, 7)}, reviseSchema)
 		var got []string
 		for _, o := range plan.create {
 			got = append(got, "create "+o.Name)
