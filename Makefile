@@ -90,10 +90,10 @@ tools: $(TOOLS:%=bin/tools/%) ## Build the programs the tests run: kubectl, Helm
 UPSTREAM := kube-apiserver kube-controller-manager kube-scheduler kubelet
 upstream: $(UPSTREAM:%=bin/tools/%) ## Build upstream's programs for comparisons
 
-kubernetes-version = $(shell $(GO) -C test/tools/kubernetes list -m -f '{{.Version}}' k8s.io/kubernetes)
-bin/tools/kubectl $(UPSTREAM:%=bin/tools/%): bin/tools/%: test/tools/kubernetes/go.mod
+kubernetes-version = $(shell $(GO) -C test/conformance list -m -f '{{.Version}}' k8s.io/kubernetes)
+bin/tools/kubectl $(UPSTREAM:%=bin/tools/%): bin/tools/%: test/conformance/go.mod
 	@echo "  build  $* (upstream)"
-	@CGO_ENABLED=0 $(GO) -C test/tools/kubernetes build $(GO_FLAGS) -trimpath \
+	@CGO_ENABLED=0 $(GO) -C test/conformance build $(GO_FLAGS) -trimpath \
 		-ldflags "-s -w $(call stamp,gitVersion,$(kubernetes-version)) $(call stamp,gitMajor,1) $(call stamp,gitMinor,36)" \
 		-o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*
 
@@ -107,7 +107,7 @@ bin/tools/helm4: test/tools/helm4/go.mod
 
 bin/tools/etcd: go.mod
 	@echo "  build  etcd"
-	@$(GO) build $(GO_FLAGS) -ldflags "-s -w" -o $@ go.etcd.io/etcd/server/v3
+	@CGO_ENABLED=0 $(GO) build $(GO_FLAGS) -ldflags "-s -w" -o $@ go.etcd.io/etcd/server/v3
 
 bin/tools/golangci-lint: test/tools/lint/go.mod
 	@echo "  build  golangci-lint"
@@ -124,7 +124,7 @@ fmt:
 		test -z "$$unformatted" || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 
 # The modules of our own: the product's, and those of the tests.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod test/conformance/go.mod))
 lint: bin/tools/golangci-lint
 	@for module in $(MODULES); do \
 		echo "  lint   $$module"; \
@@ -212,3 +212,6 @@ bin/images/toolbox.tar: bin/images/programs/webapp $(BUSYBOX) $(wildcard hack/mk
 		$$($(BUSYBOX) --list | grep -vx busybox | sed 's,.*,link:busybox=/bin/&,')
 
 images: $(IMAGES:%=bin/images/%.tar) ## Write our images to bin/images/
+
+# --- upstream's conformance tests ---------------------------------------------------
+include test/conformance/images.mk

@@ -4,7 +4,8 @@
 //	mkimage -ref proa.local/webapp:1.0 -o webapp.tar -entrypoint /webapp bin/webapp=/webapp
 //
 // Each argument is SOURCE=/path/in/image; a SOURCE of "link:TARGET" makes a
-// symbolic link and "dir:MODE" a directory.
+// symbolic link, "dir:MODE" a directory, and "tree:FOLDER" everything below
+// FOLDER. Further -ref give the image further names.
 package main
 
 import (
@@ -31,8 +32,8 @@ import (
 )
 
 type options struct {
-	ref, out, user, arch string
-	entrypoint, cmd, env []string
+	out, user, arch            string
+	refs, entrypoint, cmd, env []string
 }
 
 func main() {
@@ -40,7 +41,7 @@ func main() {
 	words := func(target *[]string) func(string) error {
 		return func(s string) error { *target = append(*target, s); return nil }
 	}
-	flag.StringVar(&o.ref, "ref", "", "full image name, e.g. proa.local/webapp:1.0")
+	flag.Func("ref", "full image name, e.g. proa.local/webapp:1.0; repeatable", words(&o.refs))
 	flag.StringVar(&o.out, "o", "", "archive to write")
 	flag.StringVar(&o.user, "user", "", "user the image runs as, e.g. 65532:65532")
 	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture")
@@ -48,7 +49,7 @@ func main() {
 	flag.Func("cmd", "a word of the default arguments; repeatable", words(&o.cmd))
 	flag.Func("env", "NAME=VALUE; repeatable", words(&o.env))
 	flag.Parse()
-	if o.ref == "" || o.out == "" || flag.NArg() == 0 {
+	if len(o.refs) == 0 || o.out == "" || flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -98,13 +99,75 @@ func parseEntries(args []string) ([]entry, error) {
 				return nil, fmt.Errorf("%q: mode: %w", arg, err)
 			}
 			e.mode = m
+		} else if root, ok := strings.CutPrefix(source, "tree:"); ok {
+			below, err := tree(root, e.path)
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, below...)
+			continue
 		} else {
 			e.source = source
 		}
 		entries = append(entries, e)
 	}
-	sort.Slice(entries, func(i, j int) bool { return entries[i].path < entries[j].path })
-	return entries, nil
+	// What is named later replaces what a tree brought under the same path.
+	sort.SliceStable(entries, func(i, j int) bool { return entries[i].path < entries[j].path })
+	var unique []entry
+	for _, e := range entries {
+		if n := len(unique); n > 0 && unique[n-1].path == e.path {
+			unique[n-1] = e
+			continue
+		}
+		unique = append(unique, e)
+	}
+	return unique, nil
+}
+
+// tree lists what is below a folder of this machine: files, symbolic links and
+// directories with their modes; anything else is left out.
+func tree(root, target string) ([]entry, error) {
+	var entries []entry
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || file == root {
+			return err
+		}
+		below, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		e := entry{path: path.Join(target, filepath.ToSlash(below))}
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			if e.link, err = os.Readlink(file); err != nil {
+				return err
+			}
+		case info.IsDir():
+			e.mode = tarMode(info)
+		case info.Mode().IsRegular():
+			e.source = file
+		default:
+			return nil
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	return entries, err
+}
+
+// tarMode is a file's permissions with the set-user, set-group and sticky bits.
+func tarMode(info fs.FileInfo) int64 {
+	mode := int64(info.Mode().Perm())
+	for bit, value := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if info.Mode()&bit != 0 {
+			mode |= value
+		}
+	}
+	return mode
 }
 
 // layerTar returns the layer: owned by root, without times, with the parent
@@ -148,7 +211,7 @@ func layerTar(entries []entry) ([]byte, error) {
 			if content, err = os.ReadFile(e.source); err != nil {
 				return nil, err
 			}
-			h.Typeflag, h.Size, h.Mode = tar.TypeReg, int64(len(content)), 0o644|int64(info.Mode().Perm()&0o111)
+			h.Typeflag, h.Size, h.Mode = tar.TypeReg, int64(len(content)), 0o644|tarMode(info)&0o6111
 		}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, err
@@ -196,15 +259,16 @@ func writeArchive(o options, image v1.Image) error {
 	if err != nil {
 		return err
 	}
-	tag := o.ref[strings.LastIndex(o.ref, ":")+1:]
-	err = l.AppendImage(image,
-		layout.WithPlatform(v1.Platform{OS: "linux", Architecture: o.arch}),
-		layout.WithAnnotations(map[string]string{
-			"io.containerd.image.name":          o.ref,
-			"org.opencontainers.image.ref.name": tag,
-		}))
-	if err != nil {
-		return err
+	for _, ref := range o.refs {
+		err = l.AppendImage(image,
+			layout.WithPlatform(v1.Platform{OS: "linux", Architecture: o.arch}),
+			layout.WithAnnotations(map[string]string{
+				"io.containerd.image.name":          ref,
+				"org.opencontainers.image.ref.name": ref[strings.LastIndex(ref, ":")+1:],
+			}))
+		if err != nil {
+			return err
+		}
 	}
 	archive := filepath.Join(dir, "archive")
 	f, err := os.Create(archive)
