@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // network is a switch that machines are plugged into: a bridge in a namespace
@@ -88,32 +84,6 @@ func (m *machine) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "nsenter", line...)
 	c.Env = append(os.Environ(), "HOME="+m.dir)
 	return c
-}
-
-// listen opens a loopback port that is reached from within the machine.
-func (m *machine) listen() (net.Listener, error) {
-	type result struct {
-		l   net.Listener
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		// The thread is not given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		var r result
-		f, err := os.Open("/run/netns/" + m.ns)
-		if err == nil {
-			defer f.Close()
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			r.l, err = net.Listen("tcp", "127.0.0.1:0")
-		}
-		r.err = err
-		done <- r
-	}()
-	r := <-done
-	return r.l, r.err
 }
 
 // inside runs command lines, words separated by blanks, in a network namespace.

@@ -52,6 +52,26 @@ func TestNotAReport(t *testing.T) {
 	}
 }
 
+func TestProgress(t *testing.T) {
+	var out strings.Builder
+	p := newProgress(&out)
+	for _, part := range []string{"Will run 2\n• [1.2", "34 seconds]\n[sig-cli] Kubectl logs [Conformance] [sig-cli]\n/a.go:1\n",
+		"------\n• [FAILED] [5.1 seconds]\n[sig-cli] Kubectl [It] proxy [Conformance]\n"} {
+		if _, err := p.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		_, line, _ := strings.Cut(line, " s  ")
+		got = append(got, line)
+	}
+	want := []string{"  1 passed   0 failed  passed  [sig-cli] Kubectl logs", "  1 passed   1 failed  FAILED  [sig-cli] Kubectl [It] proxy"}
+	if strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func read(t *testing.T, name, content string) results {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,14 +13,6 @@ import (
 
 // runSuite runs the tests and prints a line for each that ended.
 func runSuite(ctx context.Context, o options, c *cluster) error {
-	l, err := c.server.listen()
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: newProgress(os.Stdout), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }()
-	defer server.Close()
-
 	log, err := os.Create(filepath.Join(o.out, "e2e.log"))
 	if err != nil {
 		return err
@@ -28,7 +20,7 @@ func runSuite(ctx context.Context, o options, c *cluster) error {
 	defer log.Close()
 
 	args := []string{filepath.Join(o.bin, "conformance", "ginkgo"), "run",
-		"--procs=" + strconv.Itoa(o.procs), "--timeout=12h", "--no-color", "--silence-skips",
+		"--procs=" + strconv.Itoa(o.procs), "--timeout=12h", "--no-color", "--silence-skips", "-v",
 		"--label-filter=" + o.label, "--output-dir=" + o.out, "--junit-report=junit.xml"}
 	if o.focus != "" {
 		args = append(args, "--focus="+o.focus)
@@ -38,14 +30,14 @@ func runSuite(ctx context.Context, o options, c *cluster) error {
 	}
 	args = append(args, filepath.Join(o.bin, "conformance", "e2e.test"), "--",
 		"--provider=skeleton", "--kubeconfig="+c.kubeconfig(), "--kubectl-path="+filepath.Join(o.bin, "tools", "kubectl"),
-		"--num-nodes="+strconv.Itoa(len(c.machines)), "--disable-log-dump",
-		"--progress-report-url=http://"+l.Addr().String())
+		"--num-nodes="+strconv.Itoa(len(c.machines)), "--disable-log-dump")
 	cmd := c.server.command(ctx, args...)
 	cmd.Dir = o.out
 	// ginkgo compares its version with that of the go.mod it stands in: there is
 	// none here, and no module proxy to be asked.
 	cmd.Env = append(cmd.Env, "GOPROXY=off", "GOFLAGS=-mod=mod")
-	cmd.Stdout, cmd.Stderr = log, log
+	output := io.MultiWriter(log, newProgress(os.Stdout))
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// ginkgo ends its processes when interrupted, and still writes the report.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
