@@ -23,9 +23,35 @@ import (
 
 // namespaceREST deletes in two steps: the first delete marks the namespace as
 // terminating; when its finalizers are gone (the namespace controller empties
-// it), it is removed.
+// it), it is removed. One request cannot take all namespaces: there is no
+// deletion of collections.
 type namespaceREST struct {
 	*kind.REST
+	withoutMethods
+}
+
+// withoutMethods takes methods away from the store that it is embedded beside: two
+// promoted methods of one name and depth hide each other. What remains is what
+// upstream's namespace storage offers.
+type withoutMethods struct{ hidden }
+
+type hidden struct{}
+
+func (hidden) DeleteCollection()           {}
+func (hidden) DeleteReturnsDeletedObject() {}
+
+// finalizeREST can only be updated; clients read the namespace itself.
+type finalizeREST struct{ partial *PartialREST }
+
+// New implements rest.Storage.
+func (r finalizeREST) New() runtime.Object { return r.partial.New() }
+
+// Destroy implements rest.Storage; the main storage owns the connection.
+func (finalizeREST) Destroy() {}
+
+// Update implements rest.Updater.
+func (r finalizeREST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceAllowCreate bool, o *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	return r.partial.Update(ctx, name, info, create, update, forceAllowCreate, o)
 }
 
 func extendNamespace(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
@@ -49,7 +75,7 @@ func extendNamespace(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.
 			"v1": fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("spec"))),
 		},
 	})
-	return namespaceREST{r}, map[string]rest.Storage{"finalize": finalize, "status": status}, nil
+	return namespaceREST{REST: r}, map[string]rest.Storage{"finalize": finalizeREST{finalize}, "status": status}, nil
 }
 
 // Delete implements rest.GracefulDeleter.

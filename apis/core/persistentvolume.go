@@ -27,6 +27,7 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 	return &kind.Kind[pv]{
 		GVK:           corev1.SchemeGroupVersion.WithKind("PersistentVolume"),
 		Resource:      "persistentvolumes",
+		ReturnDeleted: true,
 		ShortNames:    []string{"pv"},
 		ClusterScoped: true,
 		New:           func() pv { return &corev1.PersistentVolume{} },

@@ -24,11 +24,12 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 	mode := column("VolumeMode", spec["volumeMode"], func(c pvc) any { return string(ptr.Deref(c.Spec.VolumeMode, "<unset>")) })
 	mode.Priority = 1
 	return &kind.Kind[pvc]{
-		GVK:        corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"),
-		Resource:   "persistentvolumeclaims",
-		ShortNames: []string{"pvc"},
-		New:        func() pvc { return &corev1.PersistentVolumeClaim{} },
-		NewList:    func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+		GVK:           corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"),
+		Resource:      "persistentvolumeclaims",
+		ReturnDeleted: true,
+		ShortNames:    []string{"pvc"},
+		New:           func() pvc { return &corev1.PersistentVolumeClaim{} },
+		NewList:       func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
 		Default: func(c pvc) {
 			if c.Status.Phase == "" {
 				c.Status.Phase = corev1.ClaimPending

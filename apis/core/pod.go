@@ -20,6 +20,7 @@ func Pod() *kind.Kind[*corev1.Pod] {
 	return &kind.Kind[*corev1.Pod]{
 		GVK:              corev1.SchemeGroupVersion.WithKind("Pod"),
 		Resource:         "pods",
+		ReturnDeleted:    true,
 		ShortNames:       []string{"po"},
 		Categories:       []string{"all"},
 		New:              func() *corev1.Pod { return &corev1.Pod{} },

@@ -19,12 +19,13 @@ func PodTemplate() *kind.Kind[*corev1.PodTemplate] {
 		columns[i].Priority = 0
 	}
 	return &kind.Kind[*corev1.PodTemplate]{
-		GVK:      corev1.SchemeGroupVersion.WithKind("PodTemplate"),
-		Resource: "podtemplates",
-		New:      func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
-		NewList:  func() runtime.Object { return &corev1.PodTemplateList{} },
-		Default:  func(t *corev1.PodTemplate) { DefaultPodTemplate(&t.Template) },
-		Spec:     func(t *corev1.PodTemplate) any { return &t.Template },
+		GVK:           corev1.SchemeGroupVersion.WithKind("PodTemplate"),
+		Resource:      "podtemplates",
+		ReturnDeleted: true,
+		New:           func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
+		NewList:       func() runtime.Object { return &corev1.PodTemplateList{} },
+		Default:       func(t *corev1.PodTemplate) { DefaultPodTemplate(&t.Template) },
+		Spec:          func(t *corev1.PodTemplate) any { return &t.Template },
 		Validate: func(_ context.Context, t *corev1.PodTemplate) field.ErrorList {
 			return ValidatePodTemplate(&t.Template, template)
 		},

@@ -18,11 +18,12 @@ import (
 // ResourceQuota bounds what a namespace may use altogether.
 func ResourceQuota() *kind.Kind[*corev1.ResourceQuota] {
 	return &kind.Kind[*corev1.ResourceQuota]{
-		GVK:        corev1.SchemeGroupVersion.WithKind("ResourceQuota"),
-		Resource:   "resourcequotas",
-		ShortNames: []string{"quota"},
-		New:        func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} },
-		NewList:    func() runtime.Object { return &corev1.ResourceQuotaList{} },
+		GVK:           corev1.SchemeGroupVersion.WithKind("ResourceQuota"),
+		Resource:      "resourcequotas",
+		ReturnDeleted: true,
+		ShortNames:    []string{"quota"},
+		New:           func() *corev1.ResourceQuota { return &corev1.ResourceQuota{} },
+		NewList:       func() runtime.Object { return &corev1.ResourceQuotaList{} },
 		Default: func(q *corev1.ResourceQuota) {
 			roundResources(q.Spec.Hard)
 			roundResources(q.Status.Hard)

@@ -23,6 +23,7 @@ func Service() *kind.Kind[*corev1.Service] {
 	return &kind.Kind[*corev1.Service]{
 		GVK:           corev1.SchemeGroupVersion.WithKind("Service"),
 		Resource:      "services",
+		ReturnDeleted: true,
 		ShortNames:    []string{"svc"},
 		Categories:    []string{"all"},
 		StoragePrefix: "services/specs",

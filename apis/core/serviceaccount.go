@@ -19,6 +19,7 @@ func ServiceAccount() *kind.Kind[*corev1.ServiceAccount] {
 	return &kind.Kind[*corev1.ServiceAccount]{
 		GVK:              corev1.SchemeGroupVersion.WithKind("ServiceAccount"),
 		Resource:         "serviceaccounts",
+		ReturnDeleted:    true,
 		ShortNames:       []string{"sa"},
 		New:              func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
 		NewList:          func() runtime.Object { return &corev1.ServiceAccountList{} },

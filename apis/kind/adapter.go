@@ -69,6 +69,7 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 		DeleteStrategy:            strategy,
 		ResetFieldsStrategy:       strategy,
 		TableConvertor:            newTable(k),
+		ReturnDeletedObject:       k.ReturnDeleted,
 	}
 	if k.TTL != nil {
 		seconds := uint64(k.TTL(d).Seconds())

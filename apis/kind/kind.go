@@ -86,6 +86,9 @@ type Kind[T Object] struct {
 	// Grace enables graceful deletion: it may set options.GracePeriodSeconds and
 	// returns whether to delete gracefully (RESTGracefulDeleteStrategy).
 	Grace func(ctx context.Context, obj T, options *metav1.DeleteOptions) bool
+	// ReturnDeleted answers a deletion with the deleted object instead of a Status
+	// (upstream's ReturnDeletedObject).
+	ReturnDeleted bool
 	// OrphanByDefault keeps dependents on deletion without a propagation policy.
 	OrphanByDefault bool
 	// TTL is how long objects are kept after each write (events); nil for ever.

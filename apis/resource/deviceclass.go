@@ -20,6 +20,7 @@ func DeviceClass() *kind.Kind[class] {
 	return &kind.Kind[class]{
 		GVK:           resourcev1.SchemeGroupVersion.WithKind("DeviceClass"),
 		Resource:      "deviceclasses",
+		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() class { return &resourcev1.DeviceClass{} },
 		NewList:       func() runtime.Object { return &resourcev1.DeviceClassList{} },

@@ -22,6 +22,7 @@ func ResourceClaim() *kind.Kind[claim] {
 	return &kind.Kind[claim]{
 		GVK:              resourcev1.SchemeGroupVersion.WithKind("ResourceClaim"),
 		Resource:         "resourceclaims",
+		ReturnDeleted:    true,
 		New:              func() claim { return &resourcev1.ResourceClaim{} },
 		NewList:          func() runtime.Object { return &resourcev1.ResourceClaimList{} },
 		Default:          func(c claim) { defaultClaim(&c.Spec.Devices) },

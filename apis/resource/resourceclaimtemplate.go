@@ -26,11 +26,12 @@ func ResourceClaimTemplate() *kind.Kind[template] {
 		return append(errs, validateClaim(&t.Spec.Spec.Devices, path.Child("spec", "devices"))...)
 	}
 	return &kind.Kind[template]{
-		GVK:      resourcev1.SchemeGroupVersion.WithKind("ResourceClaimTemplate"),
-		Resource: "resourceclaimtemplates",
-		New:      func() template { return &resourcev1.ResourceClaimTemplate{} },
-		NewList:  func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
-		Default:  func(t template) { defaultClaim(&t.Spec.Spec.Devices) },
+		GVK:           resourcev1.SchemeGroupVersion.WithKind("ResourceClaimTemplate"),
+		Resource:      "resourceclaimtemplates",
+		ReturnDeleted: true,
+		New:           func() template { return &resourcev1.ResourceClaimTemplate{} },
+		NewList:       func() runtime.Object { return &resourcev1.ResourceClaimTemplateList{} },
+		Default:       func(t template) { defaultClaim(&t.Spec.Spec.Devices) },
 		Validate: func(ctx context.Context, t template) field.ErrorList {
 			return append(may.admin(ctx, t.Namespace, requestsAdmin(t.Spec.Spec.Devices.Requests)), validate(t)...)
 		},

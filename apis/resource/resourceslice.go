@@ -24,6 +24,7 @@ func ResourceSlice() *kind.Kind[slice] {
 	return &kind.Kind[slice]{
 		GVK:           resourcev1.SchemeGroupVersion.WithKind("ResourceSlice"),
 		Resource:      "resourceslices",
+		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() slice { return &resourcev1.ResourceSlice{} },
 		NewList:       func() runtime.Object { return &resourcev1.ResourceSliceList{} },

@@ -45,7 +45,7 @@ func priorities() map[schema.GroupVersion]priority {
 		{Group: "node.k8s.io", Version: "v1"}:                  {16300, 15},
 		{Group: "discovery.k8s.io", Version: "v1"}:             {16200, 15},
 		{Group: "flowcontrol.apiserver.k8s.io", Version: "v1"}: {16100, 21},
-		{Group: "resource.k8s.io", Version: "v1"}:              {15900, 21},
+		{Group: "resource.k8s.io", Version: "v1"}:              {16200, 21},
 	}
 }
 

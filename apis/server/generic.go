@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/http"
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,11 +37,9 @@ func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFac
 		}
 		c.SecureServing.ClientCA = dynamiccertificates.NewUnionCAContentProvider(c.SecureServing.ClientCA, ca)
 	}
-	external := runtime.NewScheme()
-	for _, g := range groups() {
-		if err := g.add(external); err != nil {
-			return nil, err
-		}
+	external, err := externalScheme()
+	if err != nil {
+		return nil, err
 	}
 	setOpenAPI(c, openapinamer.NewDefinitionNamer(external, extensionsScheme(), aggregatorScheme()))
 
@@ -64,11 +61,4 @@ func applySecurity(c *genericapiserver.Config, s *Security) {
 	}
 	// Webhooks and policies that change an object may be asked again after others did.
 	c.AdmissionControl = admissionmetrics.WithStepMetrics(reinvoking{admission.NewChainHandler(chain...)})
-}
-
-// installHandlers adds documents outside the API groups.
-func installHandlers(s *genericapiserver.GenericAPIServer, handlers map[string]http.Handler) {
-	for path, h := range handlers {
-		s.Handler.NonGoRestfulMux.Handle(path, h)
-	}
 }

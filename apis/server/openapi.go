@@ -2,17 +2,26 @@ package server
 
 import (
 	"maps"
+	"net/http"
 
+	"github.com/emicklei/go-restful/v3"
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionv1beta1 "k8s.io/api/admission/v1beta1"
+	imagepolicyv1alpha1 "k8s.io/api/imagepolicy/v1alpha1"
 	extensionsapi "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	extensionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
 	"k8s.io/apimachinery/pkg/runtime"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
 	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/spec3"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"proa/apis/openapi"
+	"proa/apis/server/authn"
 )
 
 func extensionsScheme() *runtime.Scheme { return extensionsapi.Scheme }
@@ -33,4 +42,49 @@ func setOpenAPI(c *genericapiserver.Config, namer *openapinamer.DefinitionNamer)
 	c.OpenAPIConfig.Info.Title = "Kubernetes"
 	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
 	c.OpenAPIV3Config.Info.Title = "Kubernetes"
+	const scheme, kind, header, in, description = "BearerToken", "apiKey", "authorization", "header", "Bearer Token authentication"
+	c.OpenAPIConfig.SecurityDefinitions = &spec.SecurityDefinitions{scheme: {SecuritySchemeProps: spec.SecuritySchemeProps{
+		Type: kind, Name: header, In: in, Description: description}}}
+	c.OpenAPIV3Config.SecuritySchemes = spec3.SecuritySchemes{scheme: {SecuritySchemeProps: spec3.SecuritySchemeProps{
+		Type: kind, Name: header, In: in, Description: description}}}
+}
+
+// documentation describes a document outside the API groups in OpenAPI.
+type documentation struct{ mediaType, operation, summary string }
+
+// documented are those that upstream describes.
+func documented() map[string]documentation {
+	return map[string]documentation{
+		authn.OpenIDConfigurationPath: {restful.MIME_JSON, "getServiceAccountIssuerOpenIDConfiguration",
+			"get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'"},
+		authn.JWKSPath: {"application/jwk-set+json", "getServiceAccountIssuerOpenIDKeyset",
+			"get service account issuer OpenID JSON Web Key Set (contains public token verification keys)"},
+	}
+}
+
+// installHandlers adds documents outside the API groups.
+func installHandlers(s *genericapiserver.GenericAPIServer, handlers map[string]http.Handler) {
+	for path, h := range handlers {
+		d, ok := documented()[path]
+		if !ok {
+			s.Handler.NonGoRestfulMux.Handle(path, h)
+			continue
+		}
+		service := new(restful.WebService).Path(path).Produces(d.mediaType)
+		service.Route(service.GET("").Doc(d.summary).Operation(d.operation).Returns(http.StatusOK, "OK", "").
+			To(func(request *restful.Request, response *restful.Response) { h.ServeHTTP(response, request.Request) }))
+		s.Handler.GoRestfulContainer.Add(service)
+	}
+}
+
+// externalScheme has all versions of all types that upstream registers, served or
+// not: options of every kind of request bear all of their groups in OpenAPI.
+func externalScheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientscheme.AddToScheme, admissionv1.AddToScheme, admissionv1beta1.AddToScheme, imagepolicyv1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }

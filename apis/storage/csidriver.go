@@ -31,6 +31,7 @@ func CSIDriver() *kind.Kind[csiDriver] {
 	return &kind.Kind[csiDriver]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("CSIDriver"),
 		Resource:      "csidrivers",
+		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() csiDriver { return &storagev1.CSIDriver{} },
 		NewList:       func() runtime.Object { return &storagev1.CSIDriverList{} },

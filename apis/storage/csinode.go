@@ -22,6 +22,7 @@ func CSINode() *kind.Kind[csiNode] {
 	return &kind.Kind[csiNode]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("CSINode"),
 		Resource:      "csinodes",
+		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() csiNode { return &storagev1.CSINode{} },
 		NewList:       func() runtime.Object { return &storagev1.CSINodeList{} },

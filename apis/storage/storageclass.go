@@ -25,6 +25,7 @@ func StorageClass() *kind.Kind[storageClass] {
 	return &kind.Kind[storageClass]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("StorageClass"),
 		Resource:      "storageclasses",
+		ReturnDeleted: true,
 		ShortNames:    []string{"sc"},
 		ClusterScoped: true,
 		New:           func() storageClass { return &storagev1.StorageClass{} },

@@ -30,6 +30,7 @@ func VolumeAttachment() *kind.Kind[attachment] {
 	return &kind.Kind[attachment]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("VolumeAttachment"),
 		Resource:      "volumeattachments",
+		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() attachment { return &storagev1.VolumeAttachment{} },
 		NewList:       func() runtime.Object { return &storagev1.VolumeAttachmentList{} },

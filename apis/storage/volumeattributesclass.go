@@ -18,6 +18,7 @@ func VolumeAttributesClass() *kind.Kind[attributesClass] {
 	return &kind.Kind[attributesClass]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("VolumeAttributesClass"),
 		Resource:      "volumeattributesclasses",
+		ReturnDeleted: true,
 		ShortNames:    []string{"vac"},
 		ClusterScoped: true,
 		New:           func() attributesClass { return &storagev1.VolumeAttributesClass{} },
