@@ -26,7 +26,7 @@ STAMPS       := $(call stamp,gitVersion,v$(KUBE_VERSION)+proa.$(SHORT_COMMIT)) \
 	$(call stamp,gitCommit,$(COMMIT)) $(call stamp,gitTreeState,$(TREE_STATE)) $(call stamp,buildDate,$(COMMIT_DATE))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build assets bundle images deps test-deps test unit roottest e2e bench verify fmt vet lint generate tools upstream clean
+.PHONY: help run build assets bundle images deps test-deps test unit roottest e2e parity bench verify fmt vet lint generate tools upstream clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
@@ -67,14 +67,17 @@ roottest: test-deps
 	@$(GO) test $(GO_FLAGS) -count=1 -tags roottest ./nodeagent/proxy
 
 # End-to-end modules; each is a folder of test/ with a go.mod of its own.
-E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod))
+E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/parity/go.mod))
 E2EARGS ?= -timeout 60m
-e2e: test-deps build images tools ## End-to-end tests through the real binary (as root)
+e2e: test-deps build images tools bin/tools/kube-apiserver ## End-to-end tests through the real binary (as root)
 	@test "$$(id -u)" = 0 || { echo "the end-to-end tests run containers: start them as root"; exit 1; }
 	@for module in $(E2E); do \
 		echo "  test   test/$$module"; \
 		PROA_BIN=$(CURDIR)/bin $(GO) -C test/$$module test $(GO_FLAGS) $(E2EARGS) -count=1 ./... || exit 1; \
 	done
+
+parity: build bin/tools/kube-apiserver bin/tools/etcd bin/tools/kubectl ## Compare with upstream's kube-apiserver: discovery, OpenAPI, tables, etcd
+	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/parity test $(GO_FLAGS) -count=1 -v ./...
 
 bench: test-deps build images tools ## Print the performance table
 	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/bench run $(GO_FLAGS) . $(ARGS)
@@ -124,7 +127,7 @@ fmt:
 		test -z "$$unformatted" || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 
 # The modules of our own: the product's, and those of the tests.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod test/conformance/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod test/parity/go.mod test/conformance/go.mod))
 lint: bin/tools/golangci-lint
 	@for module in $(MODULES); do \
 		echo "  lint   $$module"; \
