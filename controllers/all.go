@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +24,7 @@ import (
 	"proa/controllers/node"
 	"proa/controllers/podgc"
 	"proa/controllers/policy"
+	"proa/controllers/storage"
 )
 
 // Entry is one controller of the list.
@@ -89,6 +92,9 @@ func All() []Entry {
 		{"certificatesigningrequest-signing-controller", in("certificates.k8s.io", "certificatesigningrequests"), certificates.SetupSigner},
 		{"certificatesigningrequest-cleaner-controller", in("certificates.k8s.io", "certificatesigningrequests"), certificates.SetupCleaner},
 		{"token-cleaner-controller", v1("secrets"), bootstrap.SetupTokenCleaner},
+		{"persistentvolumeclaim-protection-controller", v1("persistentvolumeclaims", "pods"), storage.SetupClaimProtection},
+		{"persistentvolume-protection-controller", v1("persistentvolumes"), storage.SetupVolumeProtection},
+		{"volumeattributesclass-protection-controller", append(in("storage.k8s.io", "volumeattributesclasses"), v1("persistentvolumes", "persistentvolumeclaims")...), storage.SetupAttributesProtection},
 		{"clusterrole-aggregation-controller", in("rbac.authorization.k8s.io", "clusterroles"), bootstrap.SetupClusterRoleAggregation},
 	}
 }
@@ -108,12 +114,16 @@ func cachedWhole() map[schema.GroupVersionResource]client.Object {
 		in("apps", "deployments")[0]:                               &appsv1.Deployment{},
 		in("apps", "daemonsets")[0]:                                &appsv1.DaemonSet{},
 		in("apps", "statefulsets")[0]:                              &appsv1.StatefulSet{},
+		v1("persistentvolumes")[0]:                                 &corev1.PersistentVolume{},
+		in("storage.k8s.io", "volumeattributesclasses")[0]:         &storagev1.VolumeAttributesClass{},
 		v1("persistentvolumeclaims")[0]:                            &corev1.PersistentVolumeClaim{},
 		in("apps", "controllerrevisions")[0]:                       &appsv1.ControllerRevision{},
 		in("batch", "jobs")[0]:                                     &batchv1.Job{},
 		in("batch", "cronjobs")[0]:                                 &batchv1.CronJob{},
 		in("policy", "poddisruptionbudgets")[0]:                    &policyv1.PodDisruptionBudget{},
 		v1("resourcequotas")[0]:                                    &corev1.ResourceQuota{},
+		in("resource.k8s.io", "resourceclaims")[0]:                 &resourcev1.ResourceClaim{},
+		in("resource.k8s.io", "deviceclasses")[0]:                  &resourcev1.DeviceClass{},
 		in("discovery.k8s.io", "endpointslices")[0]:                &discoveryv1.EndpointSlice{},
 		in("coordination.k8s.io", "leases")[0]:                     &coordinationv1.Lease{},
 		in("certificates.k8s.io", "certificatesigningrequests")[0]: &certificatesv1.CertificateSigningRequest{},

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 )
@@ -56,13 +57,14 @@ func (c call) attributes() admission.Attributes {
 // world is a set of plugins over a fake API with objects.
 type world struct {
 	plugins map[string]admission.Interface
+	client  kubernetes.Interface
 }
 
 func newWorld(t *testing.T, allow func(authorizer.Attributes) bool, objects ...runtime.Object) *world {
 	t.Helper()
 	client := fake.NewClientset(objects...)
 	f := informers.NewSharedInformerFactory(client, 0)
-	list, err := Plugins(Options{Client: client, Informers: f,
+	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Client: client, Informers: f,
 		Served: func(schema.GroupVersionResource) bool { return true },
 		Authorizer: authorizer.AuthorizerFunc(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 			if allow != nil && allow(a) {
@@ -77,7 +79,7 @@ func newWorld(t *testing.T, allow func(authorizer.Attributes) bool, objects ...r
 	t.Cleanup(func() { cancel(); f.Shutdown() })
 	f.Start(ctx.Done())
 	f.WaitForCacheSync(ctx.Done())
-	w := &world{map[string]admission.Interface{}}
+	w := &world{map[string]admission.Interface{}, client}
 	for _, p := range list {
 		w.plugins[p.Name] = p.Plugin
 	}
@@ -391,7 +393,7 @@ func nodeCSR(t *testing.T, cn string) *certificatesv1.CertificateSigningRequest 
 
 func TestPluginsNeedTheirKinds(t *testing.T) {
 	client := fake.NewClientset()
-	list, err := Plugins(Options{Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: authorizer.AuthorizerFunc(nil)})
+	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: authorizer.AuthorizerFunc(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

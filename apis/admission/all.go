@@ -1,21 +1,27 @@
 package admission
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/apiserver/pkg/admission/initializer"
-	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 )
 
 // Options are what plugins depend on.
 type Options struct {
+	// Context ends the plugins' background work.
+	Context context.Context
+	// Drained is closed when the last request is answered; nil means never.
+	Drained <-chan struct{}
+	// Clock is the source of time; nil means the real one.
+	Clock clock.PassiveClock
 	// Client and Informers reach this same API server.
 	Client    kubernetes.Interface
 	Informers informers.SharedInformerFactory
@@ -25,9 +31,12 @@ type Options struct {
 	// out, since they would wait for them forever. Nil leaves out every plugin that
 	// has such a condition.
 	Served func(schema.GroupVersionResource) bool
-	// Admits says which plugins will run; nil means all. The others of those that
-	// work in the background are not even made.
+	// Admits says which plugins run; nil means those that are on by default. The
+	// others are not even made.
 	Admits func(name string) bool
+	// Config has the plugins' own configuration (--admission-control-config-file);
+	// nil means none.
+	Config admission.ConfigProvider
 	// Webhooks adds the plugins that ask webhooks and policies; nil leaves them out.
 	Webhooks *Webhooks
 }
@@ -38,68 +47,137 @@ type Named struct {
 	Plugin admission.Interface
 }
 
-// Plugins lists the plugins in upstream's order.
+// entry is one plugin of the list.
+type entry struct {
+	name string
+	// off plugins run only if they are asked for.
+	off bool
+	// needs are the resources (of version v1) without which the plugin is left out.
+	needs []schema.GroupResource
+	// make builds the plugin from its own configuration, which may be nil.
+	make func(o Options, config io.Reader) (admission.Interface, error)
+}
+
+// plain is a plugin without configuration, whose making cannot fail.
+func plain[P admission.Interface](f func(Options) P) func(Options, io.Reader) (admission.Interface, error) {
+	return func(o Options, _ io.Reader) (admission.Interface, error) { return f(o), nil }
+}
+
+func need(group string, resources ...string) []schema.GroupResource {
+	var out []schema.GroupResource
+	for _, r := range resources {
+		out = append(out, schema.GroupResource{Group: group, Resource: r})
+	}
+	return out
+}
+
+// all is the list of plugins in upstream's order.
+func all() []entry {
+	return []entry{
+		{name: "NamespaceLifecycle", make: newNamespaceLifecycle},
+		{name: "LimitRanger", needs: need("", "limitranges"), make: plain(newLimitRanger)},
+		{name: "ServiceAccount", make: plain(func(o Options) *serviceAccount { return newServiceAccount(o.Informers, o.Client) })},
+		{name: "NodeRestriction", off: true, make: plain(func(o Options) *nodeRestriction { return newNodeRestriction(o.Informers, o.Client, o.Authorizer) })},
+		{name: "TaintNodesByCondition", make: plain(func(Options) admission.Interface { return newTaintNodes() })},
+		{name: "PodSecurity", make: func(o Options, _ io.Reader) (admission.Interface, error) {
+			return newPodSecurity(o.Informers, o.Client)
+		}},
+		{name: "Priority", make: plain(func(o Options) *priority { return newPriority(o.Informers, o.Client) })},
+		{name: "DefaultTolerationSeconds", make: plain(func(Options) admission.Interface { return newDefaultTolerationSeconds() })},
+		{name: "DefaultStorageClass", needs: need("storage.k8s.io", "storageclasses"), make: plain(newDefaultStorageClass)},
+		{name: "StorageObjectInUseProtection", make: plain(newStorageProtection)},
+		{name: "PersistentVolumeClaimResize", needs: need("storage.k8s.io", "storageclasses"), make: plain(newClaimResize)},
+		{name: "RuntimeClass", needs: need("node.k8s.io", "runtimeclasses"), make: plain(func(o Options) *runtimeClass { return newRuntimeClass(o.Informers, o.Client) })},
+		{name: "CertificateApproval", make: plain(func(o Options) admission.Interface { return newCertificateApproval(o.Authorizer) })},
+		{name: "CertificateSigning", make: plain(func(o Options) admission.Interface { return newCertificateSigning(o.Authorizer) })},
+		{name: "CertificateSubjectRestriction", make: plain(func(Options) admission.Interface { return newCertificateSubject() })},
+		{name: "DefaultIngressClass", needs: need("networking.k8s.io", "ingressclasses"), make: plain(newDefaultIngressClass)},
+		{name: "PodTopologyLabels", make: plain(newPodTopologyLabels)},
+		{name: "PodResizeValidator", make: plain(newPodResize)},
+
+		// These go at the end: they see what all others made of the object.
+		{name: "MutatingAdmissionPolicy", needs: need("admissionregistration.k8s.io", "mutatingadmissionpolicies"), make: newMutatingPolicy},
+		{name: "MutatingAdmissionWebhook", needs: need("admissionregistration.k8s.io", "mutatingwebhookconfigurations"), make: newMutatingWebhook},
+		{name: "ValidatingAdmissionPolicy", needs: need("admissionregistration.k8s.io", "validatingadmissionpolicies"), make: newValidatingPolicy},
+		{name: "ValidatingAdmissionWebhook", needs: need("admissionregistration.k8s.io", "validatingwebhookconfigurations"), make: newValidatingWebhook},
+		// And this last: what it charged, nobody refuses any more.
+		{name: "ResourceQuota", needs: need("", "resourcequotas"), make: newResourceQuota},
+	}
+}
+
+// Names lists all plugins there are, in their order; DefaultOn those that run
+// unless they are turned off.
+func Names() []string {
+	var out []string
+	for _, e := range all() {
+		out = append(out, e.name)
+	}
+	return out
+}
+
+// DefaultOn reports whether a plugin runs unless it is turned off.
+func DefaultOn(name string) bool {
+	for _, e := range all() {
+		if e.name == name {
+			return !e.off
+		}
+	}
+	return false
+}
+
+// Plugins makes the plugins that run, in upstream's order.
 func Plugins(o Options) ([]Named, error) {
-	if o.Client == nil || o.Informers == nil || o.Authorizer == nil {
-		return nil, errors.New("admission: Client, Informers and Authorizer are required")
+	if o.Context == nil || o.Client == nil || o.Informers == nil || o.Authorizer == nil {
+		return nil, errors.New("admission: Context, Client, Informers and Authorizer are required")
 	}
-	served := func(group, resource string) bool {
-		return o.Served != nil && o.Served(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource})
+	if o.Admits == nil {
+		o.Admits = DefaultOn
 	}
-	namespaces, err := lifecycle.NewLifecycle(sets.New("default", "kube-system", "kube-public"))
-	if err != nil {
-		return nil, fmt.Errorf("admission: NamespaceLifecycle: %w", err)
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
 	}
-	podSecurity, err := newPodSecurity(o.Informers, o.Client)
-	if err != nil {
-		return nil, fmt.Errorf("admission: PodSecurity: %w", err)
-	}
-	plugins := []Named{
-		{"NamespaceLifecycle", namespaces},
-		{"LimitRanger", nil},
-		{"ServiceAccount", newServiceAccount(o.Informers, o.Client)},
-		{"NodeRestriction", newNodeRestriction(o.Informers, o.Client, o.Authorizer)},
-		{"TaintNodesByCondition", newTaintNodes()},
-		{"PodSecurity", podSecurity},
-		{"Priority", newPriority(o.Informers, o.Client)},
-		{"DefaultTolerationSeconds", newDefaultTolerationSeconds()},
-		{"RuntimeClass", nil},
-		{"CertificateApproval", newCertificateApproval(o.Authorizer)},
-		{"CertificateSigning", newCertificateSigning(o.Authorizer)},
-		{"CertificateSubjectRestriction", newCertificateSubject()},
-	}
-	// These go at the end: they see what all others made of the object.
-	if o.Webhooks != nil && served("admissionregistration.k8s.io", "validatingwebhookconfigurations") {
-		webhooks, err := newWebhooks(o)
-		if err != nil {
-			return nil, err
-		}
-		plugins = append(plugins, webhooks...)
-	}
-	out := plugins[:0]
-	for _, p := range plugins {
-		switch {
-		case p.Name == "LimitRanger" && served("", "limitranges"):
-			p.Plugin = newLimitRanger(o.Informers)
-		case p.Name == "RuntimeClass" && served("node.k8s.io", "runtimeclasses"):
-			p.Plugin = newRuntimeClass(o.Informers, o.Client)
-		}
-		if p.Plugin == nil {
+	var out []Named
+	for _, e := range all() {
+		if !o.Admits(e.name) || !o.serves(e.needs) {
 			continue
 		}
-		// The library's plugins are set up through its initializer interfaces.
-		if w, ok := p.Plugin.(initializer.WantsExternalKubeClientSet); ok {
-			w.SetExternalKubeClientSet(o.Client)
+		plugin, err := o.make(e)
+		if err != nil {
+			return nil, fmt.Errorf("admission: %s: %w", e.name, err)
 		}
-		if w, ok := p.Plugin.(initializer.WantsExternalKubeInformerFactory); ok {
-			w.SetExternalKubeInformerFactory(o.Informers)
+		if plugin != nil {
+			out = append(out, Named{e.name, plugin})
 		}
-		if v, ok := p.Plugin.(admission.InitializationValidator); ok {
-			if err := v.ValidateInitialization(); err != nil {
-				return nil, fmt.Errorf("admission: %s: %w", p.Name, err)
-			}
-		}
-		out = append(out, p)
 	}
 	return out, nil
+}
+
+func (o Options) serves(resources []schema.GroupResource) bool {
+	for _, r := range resources {
+		if o.Served == nil || !o.Served(r.WithVersion("v1")) {
+			return false
+		}
+	}
+	return true
+}
+
+// make builds one plugin and gives it what it needs; nil if it is left out.
+func (o Options) make(e entry) (admission.Interface, error) {
+	var config io.Reader
+	if o.Config != nil {
+		var err error
+		if config, err = o.Config.ConfigFor(e.name); err != nil {
+			return nil, err
+		}
+	}
+	plugin, err := e.make(o, config)
+	if err != nil || plugin == nil {
+		return nil, err
+	}
+	if v, ok := plugin.(admission.InitializationValidator); ok {
+		if err := v.ValidateInitialization(); err != nil {
+			return nil, err
+		}
+	}
+	return plugin, nil
 }

@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	resourcehelper "k8s.io/component-helpers/resource"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 )
 
 const limitRangerAnnotation = "kubernetes.io/limit-ranger"
@@ -24,11 +29,29 @@ const limitRangerAnnotation = "kubernetes.io/limit-ranger"
 type limitRanger struct {
 	*admission.Handler
 	lister corelisters.LimitRangeLister
+	client kubernetes.Interface
+	clock  clock.PassiveClock
+	// live holds the last answers about namespaces of which the cache has
+	// nothing: it may be behind.
+	live  *lru.Cache
+	group singleflight.Group
 }
 
-func newLimitRanger(f informers.SharedInformerFactory) *limitRanger {
-	i := f.Core().V1().LimitRanges()
-	l := &limitRanger{admission.NewHandler(admission.Create, admission.Update), i.Lister()}
+// liveAnswer is what the API said of a namespace without cached limit ranges,
+// believed until it expires.
+type liveAnswer struct {
+	expires time.Time
+	ranges  []*corev1.LimitRange
+}
+
+const liveAnswerTTL = 30 * time.Second
+
+func newLimitRanger(o Options) *limitRanger {
+	i := o.Informers.Core().V1().LimitRanges()
+	l := &limitRanger{
+		Handler: admission.NewHandler(admission.Create, admission.Update), lister: i.Lister(),
+		client: o.Client, clock: o.Clock, live: lru.New(10000),
+	}
 	l.SetReadyFunc(i.Informer().HasSynced)
 	return l
 }
@@ -56,6 +79,33 @@ func (l *limitRanger) Validate(_ context.Context, a admission.Attributes, _ admi
 	})
 }
 
+// ranges are the namespace's, asked for where the cache has none.
+func (l *limitRanger) ranges(namespace string) ([]*corev1.LimitRange, error) {
+	cached, err := l.lister.LimitRanges(namespace).List(labels.Everything())
+	if err != nil || len(cached) > 0 {
+		return cached, err
+	}
+	if v, ok := l.live.Get(namespace); ok && l.clock.Now().Before(v.(liveAnswer).expires) {
+		return v.(liveAnswer).ranges, nil
+	}
+	v, err, _ := l.group.Do(namespace, func() (any, error) {
+		list, err := l.client.CoreV1().LimitRanges(namespace).List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		answer := liveAnswer{expires: l.clock.Now().Add(liveAnswerTTL)}
+		for i := range list.Items {
+			answer.ranges = append(answer.ranges, &list.Items[i])
+		}
+		l.live.Add(namespace, answer)
+		return answer, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(liveAnswer).ranges, nil
+}
+
 func (l *limitRanger) each(a admission.Attributes, f func(*corev1.LimitRange) error) error {
 	switch a.GetObject().(type) {
 	case *corev1.Pod:
@@ -80,7 +130,7 @@ func (l *limitRanger) each(a admission.Attributes, f func(*corev1.LimitRange) er
 	if !l.WaitForReady() {
 		return admission.NewForbidden(a, errors.New("not yet ready to handle request"))
 	}
-	ranges, err := l.lister.LimitRanges(a.GetNamespace()).List(labels.Everything())
+	ranges, err := l.ranges(a.GetNamespace())
 	if err != nil {
 		return admission.NewForbidden(a, fmt.Errorf("unable to %s %v at this time because there was an error enforcing limit ranges", a.GetOperation(), a.GetResource()))
 	}
@@ -148,7 +198,7 @@ func checkPod(pod *corev1.Pod, r *corev1.LimitRange) error {
 				errs = append(errs, checkItem(item, c.Resources.Requests, c.Resources.Limits)...)
 			}
 		case corev1.LimitTypePod:
-			o := resourcehelper.PodResourcesOptions{}
+			o := resourcehelper.PodResourcesOptions{ExcludeOverhead: true}
 			errs = append(errs, checkItem(item, resourcehelper.PodRequests(pod, o), resourcehelper.PodLimits(pod, o))...)
 		}
 	}

@@ -3,14 +3,13 @@ package admission
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
-	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
-	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	webhookinit "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
@@ -20,22 +19,19 @@ import (
 	webhookutil "k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/restmapper"
 )
 
 // Webhooks are what the plugins that ask webhooks and CEL policies depend on
 // beyond Options.
 type Webhooks struct {
-	// Context ends the plugins' background work.
-	Context context.Context
 	// Dynamic reads the parameters of policies, from this same API server.
 	Dynamic dynamic.Interface
 	// Services finds a webhook's endpoint by its Service.
 	Services webhookutil.ServiceResolver
 	// Authentication says how to authenticate to webhooks.
 	Authentication webhookutil.AuthenticationInfoResolverWrapper
-	// Drained is closed when the last request is answered: policies hold until then.
-	Drained <-chan struct{}
 	// Authorizer answers the questions of expressions and match conditions.
 	Authorizer authorizer.Authorizer
 }
@@ -57,49 +53,65 @@ func reviews() []schema.GroupResource {
 	}
 }
 
-// newWebhooks makes the library's plugins in upstream's order and gives them
-// what they need.
-func newWebhooks(o Options) ([]Named, error) {
-	w := o.Webhooks
-	if w.Context == nil || w.Dynamic == nil || w.Services == nil || w.Authentication == nil || w.Drained == nil || w.Authorizer == nil {
-		return nil, fmt.Errorf("admission: Webhooks: every field is required")
+func newMutatingWebhook(o Options, config io.Reader) (admission.Interface, error) {
+	if o.Webhooks == nil {
+		return nil, nil
 	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(o.Client.Discovery()))
-	initializers := admission.PluginInitializers{
-		initializer.New(o.Client, w.Dynamic, o.Informers, w.Authorizer, utilfeature.DefaultFeatureGate,
-			utilcompatibility.DefaultBuildEffectiveVersion(), w.Drained, mapper),
-		webhookinit.NewPluginInitializer(w.Authentication, w.Services),
+	plugin, err := mutatingwebhook.NewMutatingWebhook(config)
+	if err != nil {
+		return nil, err
 	}
-	namespaces := o.Informers.Core().V1().Namespaces().Informer().HasSynced
-	var out []Named
-	for _, p := range []struct {
-		name string
-		make func() (admission.Interface, error)
-	}{
-		{mutatingpolicy.PluginName, func() (admission.Interface, error) { return mutatingpolicy.NewPlugin(nil) }},
-		{mutatingwebhook.PluginName, func() (admission.Interface, error) { return mutatingwebhook.NewMutatingWebhook(nil) }},
-		{validatingpolicy.PluginName, func() (admission.Interface, error) { return validatingpolicy.NewPlugin(nil) }},
-		{validatingwebhook.PluginName, func() (admission.Interface, error) { return validatingwebhook.NewValidatingAdmissionWebhook(nil) }},
-	} {
-		if o.Admits != nil && !o.Admits(p.name) {
-			continue // not even its background work
-		}
-		plugin, err := p.make()
-		if err != nil {
-			return nil, fmt.Errorf("admission: %s: %w", p.name, err)
-		}
-		if e, ok := plugin.(initializer.WantsExcludedAdmissionResources); ok {
-			e.SetExcludedAdmissionResources(reviews())
-		}
-		initializers.Initialize(plugin)
-		switch f := o.Informers.Admissionregistration().V1(); p.name {
-		case mutatingpolicy.PluginName:
-			plugin = deferSetup(w.Context, p.name, plugin, namespaces, f.MutatingAdmissionPolicies().Informer().HasSynced, f.MutatingAdmissionPolicyBindings().Informer().HasSynced)
-		case validatingpolicy.PluginName:
-			plugin = deferSetup(w.Context, p.name, plugin, namespaces, f.ValidatingAdmissionPolicies().Informer().HasSynced, f.ValidatingAdmissionPolicyBindings().Informer().HasSynced)
-		}
-		out = append(out, Named{p.name, plugin})
-	}
-	go wait.UntilWithContext(w.Context, func(context.Context) { mapper.Reset() }, rediscover)
-	return out, nil
+	return plugin, o.initialize(o.Context, plugin)
 }
+
+func newValidatingWebhook(o Options, config io.Reader) (admission.Interface, error) {
+	if o.Webhooks == nil {
+		return nil, nil
+	}
+	plugin, err := validatingwebhook.NewValidatingAdmissionWebhook(config)
+	if err != nil {
+		return nil, err
+	}
+	return plugin, o.initialize(o.Context, plugin)
+}
+
+// initialize gives a library's plugin all it may want. Its background work ends
+// with ctx, or once the server has drained.
+func (o Options) initialize(ctx context.Context, plugin admission.Interface) error {
+	w := o.Webhooks
+	if w.Dynamic == nil || w.Services == nil || w.Authentication == nil || w.Authorizer == nil || o.Drained == nil {
+		return fmt.Errorf("admission: Drained and every field of Webhooks are required")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-o.Drained:
+		case <-ctx.Done():
+		}
+	}()
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(o.Client.Discovery()))
+	if e, ok := plugin.(initializer.WantsExcludedAdmissionResources); ok {
+		e.SetExcludedAdmissionResources(reviews())
+	}
+	admission.PluginInitializers{
+		initializer.New(o.Client, w.Dynamic, steadyInformers{o.Informers, o.Context.Done()}, w.Authorizer, utilfeature.DefaultFeatureGate,
+			utilcompatibility.DefaultBuildEffectiveVersion(), ctx.Done(), mapper),
+		webhookinit.NewPluginInitializer(w.Authentication, w.Services),
+	}.Initialize(plugin)
+	if _, ok := plugin.(initializer.WantsRESTMapper); ok {
+		go wait.UntilWithContext(ctx, func(context.Context) { mapper.Reset() }, rediscover)
+	}
+	return nil
+}
+
+// steadyInformers run until the server stops, whoever starts them: the library
+// starts the informer of a policy's parameters for as long as that policy lives,
+// after which the factory would take it for running for ever.
+type steadyInformers struct {
+	informers.SharedInformerFactory
+	stop <-chan struct{}
+}
+
+// Start implements informers.SharedInformerFactory.
+func (s steadyInformers) Start(<-chan struct{}) { s.SharedInformerFactory.Start(s.stop) }

@@ -26,6 +26,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"proa/apis"
+	"proa/apis/admission"
 	"proa/apis/server"
 	"proa/apis/server/authn"
 	"proa/config"
@@ -39,7 +40,7 @@ type apiserverFlags struct {
 	requestHeaderNames                           []string
 	proxyCert, proxyKey, kubeletCert, kubeletKey string
 	issuers, keyFiles                            []string
-	signingKey, jwksURL                          string
+	signingKey, jwksURL, admissionConfig         string
 	audiences                                    []string
 	maxTokenLifetime, eventTTL                   time.Duration
 	serviceCIDR                                  string
@@ -80,6 +81,7 @@ func (a *apiserverFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&a.bootstrapTokens, "enable-bootstrap-token-auth", false, "accept the tokens of bootstrap.kubernetes.io/token Secrets")
 	f.StringSliceVar(&a.enableAdmission, "enable-admission-plugins", nil, "admission plugins beside the default ones")
 	f.StringSliceVar(&a.disableAdmission, "disable-admission-plugins", nil, "default admission plugins to leave out")
+	f.StringVar(&a.admissionConfig, "admission-control-config-file", "", "AdmissionConfiguration: the plugins' own configuration")
 }
 
 // complete fills in what depends on the machine, and refuses what cannot be meant.
@@ -113,6 +115,12 @@ func (a *apiserverFlags) complete() error {
 			host = ""
 		}
 		run.AdvertiseAddress = net.ParseIP(hostAddress(host))
+	}
+	if err := admission.CheckNames(a.enableAdmission); err != nil {
+		return fmt.Errorf("--enable-admission-plugins: %w", err)
+	}
+	if err := admission.CheckNames(a.disableAdmission); err != nil {
+		return fmt.Errorf("--disable-admission-plugins: %w", err)
 	}
 	if len(a.audiences) == 0 {
 		a.audiences = a.issuers[:1]
@@ -197,22 +205,26 @@ func (a *apiserverFlags) security(ctx context.Context, bootstrap *config.Objects
 	if a.kubeletCA != "" && a.kubeletCA != a.clientCA {
 		klog.FromContext(ctx).Info("--kubelet-certificate-authority has no effect; node agents are verified by the client CA")
 	}
+	config, err := admission.ReadConfig(a.admissionConfig)
+	if err != nil {
+		return nil, fmt.Errorf("--admission-control-config-file: %w", err)
+	}
 	return &securityOptions{
 		clock: clock.RealClock{}, clientCA: a.clientCA, requestHeaderCA: a.requestHeaderCA, frontProxyNames: a.requestHeaderNames,
 		tokens: tokens, bootstrapTokens: a.bootstrapTokens, anonymous: a.anonymous,
 		issuers: a.issuers, signingKey: signer, otherKeys: others, audiences: a.audiences,
 		maxTokenLifetime: a.maxTokenLifetime, jwksURL: a.jwksURL,
-		modes: a.modes, nodeRules: bootstrap.NodeRules(), admits: a.admits,
+		modes: a.modes, nodeRules: bootstrap.NodeRules(), admits: a.admits, admissionConfig: config,
 	}, nil
 }
 
-// admits says whether an admission plugin runs: upstream's default is all of
-// ours but NodeRestriction. When both flags name one, it runs, as upstream.
+// admits says whether an admission plugin runs. When both flags name one, it
+// runs, as upstream.
 func (a *apiserverFlags) admits(name string) bool {
 	if slices.Contains(a.enableAdmission, name) {
 		return true
 	}
-	return name != "NodeRestriction" && !slices.Contains(a.disableAdmission, name)
+	return admission.DefaultOn(name) && !slices.Contains(a.disableAdmission, name)
 }
 
 // verifyingKeys reads the public keys in files, or of the private keys in them,

@@ -65,7 +65,7 @@ const (
 
 func apiserverIgnored() ignoredFlags {
 	return ignoredFlags{
-		values: words(ignoredServing, `admission-control admission-control-config-file apiserver-count
+		values: words(ignoredServing, `admission-control apiserver-count
 			audit-log-format audit-log-maxage audit-log-maxbackup audit-log-maxsize audit-log-mode audit-log-path
 			audit-log-batch-buffer-size audit-log-batch-max-size audit-log-batch-max-wait audit-log-batch-throttle-burst
 			audit-log-batch-throttle-qps audit-log-truncate-max-batch-size audit-log-truncate-max-event-size

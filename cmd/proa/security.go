@@ -8,6 +8,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 
 	"proa/apis"
+	"proa/apis/admission"
 	"proa/apis/server"
 	"proa/apis/server/authn"
 )
@@ -23,7 +24,7 @@ func (c *cluster) security(p server.Parts) (*server.Security, error) {
 		issuers: []string{issuer}, signingKey: c.identity.ServiceAccountKey, audiences: authenticator.Audiences{issuer},
 		jwksURL: c.url() + authn.JWKSPath,
 		modes:   []string{"Node", "RBAC"}, nodeRules: c.bootstrap.NodeRules(),
-		admits: func(string) bool { return true },
+		admits: func(name string) bool { return admission.DefaultOn(name) || name == "NodeRestriction" },
 	}.build(p)
 	if err != nil {
 		return nil, err

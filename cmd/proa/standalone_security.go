@@ -9,6 +9,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	k8sadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -54,6 +55,8 @@ type securityOptions struct {
 
 	// admits says which admission plugins run.
 	admits func(name string) bool
+	// admissionConfig has admission plugins' own configuration; nil for none.
+	admissionConfig k8sadmission.ConfigProvider
 }
 
 // build implements server.Options.Security.
@@ -78,10 +81,11 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 		return nil, err
 	}
 	plugins, err := admission.Plugins(admission.Options{
-		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(), Admits: o.admits,
+		Context: p.Context, Drained: p.Drained, Clock: o.clock,
+		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(),
+		Admits: o.admits, Config: o.admissionConfig,
 		Webhooks: &admission.Webhooks{
-			Context: p.Context, Dynamic: objects, Services: p.Services, Authentication: p.WebhookAuthentication,
-			Drained: p.Drained, Authorizer: authorization,
+			Dynamic: objects, Services: p.Services, Authentication: p.WebhookAuthentication, Authorizer: authorization,
 		},
 	})
 	if err != nil {
@@ -89,9 +93,7 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 	}
 	var chain []server.NamedAdmission
 	for _, a := range plugins {
-		if o.admits(a.Name) {
-			chain = append(chain, server.NamedAdmission(a))
-		}
+		chain = append(chain, server.NamedAdmission(a))
 	}
 	s := &server.Security{
 		Admission: chain, Authenticator: authentication, Authorizer: authorization, RuleResolver: rules,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	quota "k8s.io/apiserver/pkg/quota/v1"
+	apiquota "k8s.io/apiserver/pkg/quota/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -29,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"proa/controllers/control"
+	"proa/quota"
 )
 
 // quotaResync is how often the usage is counted afresh, for what no event tells.
@@ -126,7 +128,7 @@ func (r *ResourceQuota) events(measured string) handler.EventHandler {
 				return
 			}
 			now := r.Clock.Now()
-			if !quota.Equals(usageOf(measured, e.ObjectOld, now), usageOf(measured, e.ObjectNew, now)) || scopesChanged(e.ObjectOld, e.ObjectNew) {
+			if !apiquota.Equals(quota.Usage(measured, e.ObjectOld, now), quota.Usage(measured, e.ObjectNew, now)) || scopesChanged(e.ObjectOld, e.ObjectNew) {
 				r.replenish(ctx, measured, e.ObjectNew.GetNamespace(), q, 0)
 			}
 		},
@@ -142,7 +144,7 @@ func scopesChanged(old, now client.Object) bool {
 		return ok && (o.Spec.ActiveDeadlineSeconds == nil) != (now.Spec.ActiveDeadlineSeconds == nil)
 	case *corev1.PersistentVolumeClaim:
 		o, ok := old.(*corev1.PersistentVolumeClaim)
-		return ok && !equality.Semantic.DeepEqual(attributesClasses(o), attributesClasses(now))
+		return ok && !equality.Semantic.DeepEqual(quota.AttributesClasses(o), quota.AttributesClasses(now))
 	}
 	return false
 }
@@ -160,7 +162,7 @@ func (r *ResourceQuota) replenish(ctx context.Context, measured, namespace strin
 	quotas := r.quotas(ctx, namespace)
 	for i := range quotas {
 		for name := range quotas[i].Status.Hard {
-			if quotaResource(name) == measured {
+			if concerns(name, measured) {
 				q.AddAfter(reconcile.Request{NamespacedName: control.Key(&quotas[i])}, wait)
 				break
 			}
@@ -175,15 +177,15 @@ func (r *ResourceQuota) Reconcile(ctx context.Context, req reconcile.Request) (r
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	used, err := r.usage(ctx, &q)
-	hard := quota.Add(corev1.ResourceList{}, q.Spec.Hard)
+	hard := apiquota.Add(corev1.ResourceList{}, q.Spec.Hard)
 	// What could not be counted keeps its last value.
-	all := quota.Add(corev1.ResourceList{}, q.Status.Used)
+	all := apiquota.Add(corev1.ResourceList{}, q.Status.Used)
 	for name, n := range used {
 		all[name] = n
 	}
-	all = quota.Mask(all, quota.ResourceNames(hard))
+	all = apiquota.Mask(all, apiquota.ResourceNames(hard))
 	if q.Status.Hard == nil || q.Status.Used == nil ||
-		!equality.Semantic.DeepEqual(q.Spec.Hard, q.Status.Hard) || !quota.Equals(all, q.Status.Used) {
+		!equality.Semantic.DeepEqual(q.Spec.Hard, q.Status.Hard) || !apiquota.Equals(all, q.Status.Used) {
 		next := q.DeepCopy()
 		next.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: all}
 		updateErr := r.Client.Status().Update(ctx, next)
@@ -202,13 +204,17 @@ func (r *ResourceQuota) Reconcile(ctx context.Context, req reconcile.Request) (r
 // usage counts the objects of each resource that the quota limits. Limits of
 // unknown resources are left out.
 func (r *ResourceQuota) usage(ctx context.Context, q *corev1.ResourceQuota) (corev1.ResourceList, error) {
+	classes, err := r.deviceClasses(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("listing device classes: %w", err)
+	}
 	limits := map[string][]corev1.ResourceName{}
 	for name := range q.Spec.Hard {
-		if measured := quotaResource(name); measured != "" {
+		for _, measured := range quota.Measured(name, classes) {
 			limits[measured] = append(limits[measured], name)
 		}
 	}
-	scopes := quotaScopes(q)
+	scopes := quota.Scopes(q)
 	now := r.Clock.Now()
 	total := corev1.ResourceList{}
 	var errs []error
@@ -218,8 +224,11 @@ func (r *ResourceQuota) usage(ctx context.Context, q *corev1.ResourceQuota) (cor
 			used[name] = resource.Quantity{Format: resource.DecimalSI}
 		}
 		known, err := r.each(ctx, measured, q.Namespace, func(obj client.Object) {
-			if inScopes(scopes, obj) {
-				used = quota.Add(used, usageOf(measured, obj, now))
+			if quota.InScopes(scopes, obj) {
+				used = apiquota.Add(used, quota.Usage(measured, obj, now))
+				if claim, ok := obj.(*resourcev1.ResourceClaim); ok {
+					used = apiquota.Add(used, quota.DeviceUsage(claim, classes, r.chargedWithPod(ctx, claim, now)))
+				}
 			}
 		})
 		if err != nil {
@@ -227,7 +236,7 @@ func (r *ResourceQuota) usage(ctx context.Context, q *corev1.ResourceQuota) (cor
 			continue
 		}
 		if known {
-			total = quota.Add(total, quota.Mask(used, names))
+			total = apiquota.Add(total, apiquota.Mask(used, names))
 		}
 	}
 	return total, errors.Join(errs...)

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"proa/controllers/control/controltest"
+	"proa/quota"
 )
 
 func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *ResourceQuota, map[string]func(string, time.Duration)) {
@@ -128,9 +129,9 @@ func TestResourceQuotaScopes(t *testing.T) {
 		{scope(corev1.ResourceQuotaScopeCrossNamespacePodAffinity), "cross "},
 	} {
 		got := ""
-		scopes := quotaScopes(&corev1.ResourceQuota{Spec: c.spec})
+		scopes := quota.Scopes(&corev1.ResourceQuota{Spec: c.spec})
 		for _, p := range pods {
-			if inScopes(scopes, p) {
+			if quota.InScopes(scopes, p) {
 				got += p.Name + " "
 			}
 		}
@@ -160,7 +161,7 @@ func TestQuotaUsage(t *testing.T) {
 		{"services", lb, list("count/services", "1", "services", "1", "services.loadbalancers", "1", "services.nodeports", "1")},
 		{"secrets", &metav1.PartialObjectMetadata{}, list("count/secrets", "1", "secrets", "1")},
 	} {
-		got := usageOf(c.measured, c.obj, now)
+		got := quota.Usage(c.measured, c.obj, now)
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %v, want %v", c.measured, got, c.want)
 		}
@@ -168,12 +169,6 @@ func TestQuotaUsage(t *testing.T) {
 			if g := got[name]; g.Cmp(n) != 0 {
 				t.Errorf("%s: %s is %s, want %s", c.measured, name, g.String(), n.String())
 			}
-		}
-	}
-	for name, want := range map[string]string{"pods": "pods", "hugepages-2Mi": "pods", "requests.x.io/gpu": "pods", "requests.kubernetes.io/x": "",
-		"gold.storageclass.storage.k8s.io/requests.storage": "persistentvolumeclaims", "count/jobs.batch": "jobs.batch", "nonsense": ""} {
-		if got := quotaResource(corev1.ResourceName(name)); got != want {
-			t.Errorf("%s is measured by %q, want %q", name, got, want)
 		}
 	}
 }

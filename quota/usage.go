@@ -1,4 +1,4 @@
-package core
+package quota
 
 import (
 	"strings"
@@ -8,86 +8,31 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
-	"k8s.io/apimachinery/pkg/util/sets"
-	quota "k8s.io/apiserver/pkg/quota/v1"
+	apiquota "k8s.io/apiserver/pkg/quota/v1"
 	resourcehelper "k8s.io/component-helpers/resource"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"proa/controllers/control"
 )
-
-// countPrefix begins the names of quotas of object counts: count/<resource>[.<group>].
-const countPrefix = "count/"
-
-// storageClassInfix stands between a class and what of it is limited.
-const storageClassInfix = ".storageclass.storage.k8s.io/"
-
-// legacyCounts are the names of object counts before count/ was.
-var legacyCounts = map[corev1.ResourceName]string{
-	corev1.ResourceConfigMaps:             "configmaps",
-	corev1.ResourceQuotas:                 "resourcequotas",
-	corev1.ResourceReplicationControllers: "replicationcontrollers",
-	corev1.ResourceSecrets:                "secrets",
-}
-
-var podQuotas = sets.New(
-	corev1.ResourcePods,
-	corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage,
-	corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage,
-	corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage,
-)
-
-// quotaResource says which resource, as <resource>[.<group>], is measured for a
-// limit; "" if none is known.
-func quotaResource(name corev1.ResourceName) string {
-	s := string(name)
-	switch {
-	case strings.HasPrefix(s, countPrefix):
-		return strings.TrimPrefix(s, countPrefix)
-	case legacyCounts[name] != "":
-		return legacyCounts[name]
-	case podQuotas.Has(name), strings.HasPrefix(s, corev1.ResourceHugePagesPrefix), strings.HasPrefix(s, corev1.ResourceRequestsHugePagesPrefix):
-		return "pods"
-	case name == corev1.ResourceServices, name == corev1.ResourceServicesNodePorts, name == corev1.ResourceServicesLoadBalancers:
-		return "services"
-	case name == corev1.ResourcePersistentVolumeClaims, name == corev1.ResourceRequestsStorage,
-		strings.HasSuffix(s, storageClassInfix+string(corev1.ResourcePersistentVolumeClaims)),
-		strings.HasSuffix(s, storageClassInfix+string(corev1.ResourceRequestsStorage)):
-		return "persistentvolumeclaims"
-	case strings.HasPrefix(s, corev1.DefaultResourceRequestsPrefix):
-		asked := corev1.ResourceName(strings.TrimPrefix(s, corev1.DefaultResourceRequestsPrefix))
-		if extendedResource(name) || strings.HasPrefix(string(asked), resourcev1.ResourceDeviceClassPrefix) {
-			return "pods"
-		}
-	}
-	return ""
-}
-
-// extendedResource reports whether the name is outside kubernetes.io.
-func extendedResource(name corev1.ResourceName) bool {
-	return strings.Contains(string(name), "/") && !strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
-}
 
 func quantityOf(n int) resource.Quantity { return *resource.NewQuantity(int64(n), resource.DecimalSI) }
 
-// usageOf is what one object of the resource uses.
-func usageOf(measured string, obj client.Object, now time.Time) corev1.ResourceList {
+// Usage is what one object of the resource (as Measured names it) uses at a time.
+// Of a resource claim it is the number alone: see DeviceUsage.
+func Usage(measured string, obj runtime.Object, now time.Time) corev1.ResourceList {
 	used := corev1.ResourceList{corev1.ResourceName(countPrefix + measured): quantityOf(1)}
-	for alias, name := range legacyCounts {
-		if name == measured {
-			used[alias] = quantityOf(1)
-		}
+	if alias := LegacyCount(measured); alias != "" {
+		used[alias] = quantityOf(1)
 	}
+	opts := resourcehelper.PodResourcesOptions{UseStatusResources: true}
 	switch obj := obj.(type) {
 	case *corev1.Pod:
 		if podCharged(obj, now) {
-			used = quota.Add(used, podUsage(obj))
+			used = apiquota.Add(used, PodResources(resourcehelper.PodRequests(obj, opts), resourcehelper.PodLimits(obj, opts)))
 		}
 	case *corev1.Service:
-		used = quota.Add(used, serviceUsage(obj))
+		used = apiquota.Add(used, serviceUsage(obj))
 	case *corev1.PersistentVolumeClaim:
-		used = quota.Add(used, claimUsage(obj))
+		used = apiquota.Add(used, claimUsage(obj))
 	}
 	return used
 }
@@ -96,7 +41,7 @@ func usageOf(measured string, obj client.Object, now time.Time) corev1.ResourceL
 // not at its end, and not still there after its grace period, for a lost node
 // must not keep its owner from starting others.
 func podCharged(p *corev1.Pod, now time.Time) bool {
-	if control.PodTerminal(p) {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return false
 	}
 	if p.DeletionTimestamp == nil || p.DeletionGracePeriodSeconds == nil {
@@ -105,9 +50,9 @@ func podCharged(p *corev1.Pod, now time.Time) bool {
 	return !now.After(p.DeletionTimestamp.Add(time.Duration(*p.DeletionGracePeriodSeconds) * time.Second))
 }
 
-func podUsage(p *corev1.Pod) corev1.ResourceList {
-	opts := resourcehelper.PodResourcesOptions{UseStatusResources: true}
-	requests, limits := resourcehelper.PodRequests(p, opts), resourcehelper.PodLimits(p, opts)
+// PodResources are the limits that a pod or container with these requests and
+// limits is charged against.
+func PodResources(requests, limits corev1.ResourceList) corev1.ResourceList {
 	used := corev1.ResourceList{corev1.ResourcePods: quantityOf(1)}
 	for name, n := range requests {
 		asked := corev1.DefaultResourceRequestsPrefix + name
@@ -182,8 +127,8 @@ func claimUsage(c *corev1.PersistentVolumeClaim) corev1.ResourceList {
 	return used
 }
 
-// quotaScopes are all conditions that an object must meet to be counted.
-func quotaScopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
+// Scopes are all conditions that an object must meet to be counted.
+func Scopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
 	var out []corev1.ScopedResourceSelectorRequirement
 	for _, s := range q.Spec.Scopes {
 		out = append(out, corev1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: corev1.ScopeSelectorOpExists})
@@ -194,18 +139,19 @@ func quotaScopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequire
 	return out
 }
 
-// inScopes reports whether the object meets all scopes. Objects that a scope
+// InScopes reports whether the object meets all scopes. Objects that a scope
 // does not apply to do not meet it.
-func inScopes(scopes []corev1.ScopedResourceSelectorRequirement, obj client.Object) bool {
+func InScopes(scopes []corev1.ScopedResourceSelectorRequirement, obj runtime.Object) bool {
 	for i := range scopes {
-		if !inScope(&scopes[i], obj) {
+		if !InScope(&scopes[i], obj) {
 			return false
 		}
 	}
 	return true
 }
 
-func inScope(s *corev1.ScopedResourceSelectorRequirement, obj client.Object) bool {
+// InScope reports whether the object meets one scope.
+func InScope(s *corev1.ScopedResourceSelectorRequirement, obj runtime.Object) bool {
 	switch obj := obj.(type) {
 	case *corev1.Pod:
 		terminating := obj.Spec.ActiveDeadlineSeconds != nil && *obj.Spec.ActiveDeadlineSeconds >= 0
@@ -225,7 +171,7 @@ func inScope(s *corev1.ScopedResourceSelectorRequirement, obj client.Object) boo
 		}
 	case *corev1.PersistentVolumeClaim:
 		if s.ScopeName == corev1.ResourceQuotaScopeVolumeAttributesClass {
-			return scopeSelects(s, attributesClasses(obj)...)
+			return scopeSelects(s, AttributesClasses(obj)...)
 		}
 	}
 	return false
@@ -260,8 +206,8 @@ func scopeSelects(s *corev1.ScopedResourceSelectorRequirement, values ...string)
 	return absent && requirement.Matches(labels.Set{})
 }
 
-// attributesClasses are the classes that a claim has, wants or is changing to.
-func attributesClasses(c *corev1.PersistentVolumeClaim) []string {
+// AttributesClasses are the classes that a claim has, wants or is changing to.
+func AttributesClasses(c *corev1.PersistentVolumeClaim) []string {
 	var out []string
 	if n := c.Spec.VolumeAttributesClassName; n != nil {
 		out = append(out, *n)
