@@ -34,7 +34,7 @@ func TestClaimProtection(t *testing.T) {
 	w.Watch(&corev1.Pod{}, releasedClaims())
 	r := &ClaimProtection{w.Client, w.Client}
 	w.Queue.Add(request("", "c"))
-	want(t, w.Run(r), `update PersistentVolumeClaim c: metadata.finalizers.+=kubernetes.io/pvc-protection`)
+	want(t, w.Run(r), `update PersistentVolumeClaim c: finalizers=["kubernetes.io/pvc-protection"]`)
 	w.Delete(claim)
 	want(t, w.Run(r), "")
 	w.Delete(runs)
