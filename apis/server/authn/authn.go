@@ -33,35 +33,54 @@ type Options struct {
 
 	// ClientCA verifies client certificates (dynamiccertificates' VerifyOptions).
 	ClientCA x509request.VerifyOptionFunc
-	// FrontProxyCA verifies the aggregator's client certificate; with it the
-	// X-Remote-* headers name the user.
-	FrontProxyCA x509request.VerifyOptionFunc
-	// FrontProxyNames are the common names allowed to use those headers; empty allows all.
-	FrontProxyNames []string
+	// FrontProxy may name the user in headers.
+	FrontProxy *FrontProxy
 
-	// StaticTokens are fixed bearer tokens: the process's own loopback clients.
+	// StaticTokens are fixed bearer tokens: the process's own loopback clients, and
+	// those of a file.
 	StaticTokens map[string]user.Info
-	// ServiceAccounts signs and checks service-account tokens.
-	ServiceAccounts *ServiceAccountTokens
+	// ServiceAccounts signs and checks service-account tokens; LegacyServiceAccounts
+	// checks those that Secrets hold.
+	ServiceAccounts       *ServiceAccountTokens
+	LegacyServiceAccounts *LegacyTokens
 	// BootstrapClient reads bootstrap token Secrets; it may be set to a client that
 	// works only once the server serves.
 	BootstrapClient kubernetes.Interface
+	// JWT checks the tokens of other issuers, Webhook asks another server about tokens.
+	JWT     *JWT
+	Webhook authenticator.Token
 
-	// AnonymousPaths are the only paths for which a request without credentials
-	// passes as system:anonymous; none turns it off. See HealthPaths.
-	AnonymousPaths []string
+	// Anonymous lets requests without credentials pass as system:anonymous, with
+	// conditions on their paths only.
+	Anonymous apiserver.AnonymousAuthConfig
 }
 
-// HealthPaths are the paths that answer without credentials.
-func HealthPaths() []string { return []string{"/livez", "/readyz", "/healthz", "/version"} }
+// FrontProxy is who may name the user in headers, and in which.
+type FrontProxy struct {
+	// CA verifies the proxy's client certificate.
+	CA x509request.VerifyOptionFunc
+	// Names are the common names of proxies; empty allows all.
+	Names []string
+	// The names of the headers; the first that a request has counts.
+	UserHeaders, UIDHeaders, GroupHeaders, ExtraHeaderPrefixes []string
+}
 
-// The headers with which the front proxy names the user, as upstream's defaults.
-const (
-	userHeader        = "X-Remote-User"
-	uidHeader         = "X-Remote-Uid"
-	groupHeader       = "X-Remote-Group"
-	extraHeaderPrefix = "X-Remote-Extra-"
-)
+// AggregatorHeaders are those that the aggregator sends.
+func AggregatorHeaders(ca x509request.VerifyOptionFunc, names []string) *FrontProxy {
+	return &FrontProxy{
+		CA: ca, Names: names, UserHeaders: []string{"X-Remote-User"}, UIDHeaders: []string{"X-Remote-Uid"},
+		GroupHeaders: []string{"X-Remote-Group"}, ExtraHeaderPrefixes: []string{"X-Remote-Extra-"},
+	}
+}
+
+// OnHealthPaths lets nobody pass but on the paths of health and version.
+func OnHealthPaths() apiserver.AnonymousAuthConfig {
+	a := apiserver.AnonymousAuthConfig{Enabled: true}
+	for _, p := range []string{"/livez", "/readyz", "/healthz", "/version"} {
+		a.Conditions = append(a.Conditions, apiserver.AnonymousAuthCondition{Path: p})
+	}
+	return a
+}
 
 // New builds the request authenticator, upstream's order of ways.
 func New(o Options) authenticator.Request {
@@ -69,21 +88,35 @@ func New(o Options) authenticator.Request {
 		o.Clock = clock.RealClock{}
 	}
 	var requests []authenticator.Request
-	if o.FrontProxyCA != nil {
-		front := headerrequest.NewDynamicVerifyOptionsSecure(o.FrontProxyCA,
-			headerrequest.StaticStringSlice(o.FrontProxyNames),
-			headerrequest.StaticStringSlice{userHeader},
-			headerrequest.StaticStringSlice{uidHeader},
-			headerrequest.StaticStringSlice{groupHeader},
-			headerrequest.StaticStringSlice{extraHeaderPrefix})
-		requests = append(requests, authenticator.WrapAudienceAgnosticRequest(o.Audiences, onlyWithHeader{front}))
+	if p := o.FrontProxy; p != nil {
+		front := headerrequest.NewDynamicVerifyOptionsSecure(p.CA,
+			headerrequest.StaticStringSlice(p.Names), headerrequest.StaticStringSlice(p.UserHeaders), headerrequest.StaticStringSlice(p.UIDHeaders),
+			headerrequest.StaticStringSlice(p.GroupHeaders), headerrequest.StaticStringSlice(p.ExtraHeaderPrefixes))
+		requests = append(requests, authenticator.WrapAudienceAgnosticRequest(o.Audiences, onlyWithHeader{front, p.UserHeaders}))
 	}
 	if o.ClientCA != nil {
 		requests = append(requests, newCertificates(o.ClientCA, o.Clock))
 	}
+	if tokens := o.tokens(); len(tokens) > 0 {
+		token := cache.New(tokenunion.New(tokens...), true, tokenTTL, 0)
+		requests = append(requests, bearertoken.New(token), websocket.NewProtocolAuthenticator(token))
+	}
+	auth := group.NewAuthenticatedGroupAdder(union.New(requests...))
+	if !o.Anonymous.Enabled {
+		return auth
+	}
+	// Wrong credentials are an error, and do not make somebody anonymous.
+	return union.NewFailOnError(auth, anonymous.NewAuthenticator(o.Anonymous.Conditions))
+}
+
+// tokens are the authenticators of bearer tokens, those that need no other server first.
+func (o *Options) tokens() []authenticator.Token {
 	var tokens []authenticator.Token
 	if len(o.StaticTokens) > 0 {
 		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, staticTokens(o.StaticTokens)))
+	}
+	if o.LegacyServiceAccounts != nil {
+		tokens = append(tokens, o.LegacyServiceAccounts)
 	}
 	if o.ServiceAccounts != nil {
 		tokens = append(tokens, o.ServiceAccounts)
@@ -91,30 +124,29 @@ func New(o Options) authenticator.Request {
 	if o.BootstrapClient != nil {
 		tokens = append(tokens, authenticator.WrapAudienceAgnosticToken(o.Audiences, newBootstrapTokens(o.BootstrapClient, o.Clock)))
 	}
-	if len(tokens) > 0 {
-		token := cache.New(tokenunion.New(tokens...), true, tokenTTL, 0)
-		requests = append(requests, bearertoken.New(token), websocket.NewProtocolAuthenticator(token))
+	if o.JWT != nil {
+		tokens = append(tokens, o.JWT)
 	}
-	auth := group.NewAuthenticatedGroupAdder(union.New(requests...))
-	if len(o.AnonymousPaths) == 0 {
-		return auth
+	if o.Webhook != nil {
+		tokens = append(tokens, o.Webhook)
 	}
-	var conditions []apiserver.AnonymousAuthCondition
-	for _, p := range o.AnonymousPaths {
-		conditions = append(conditions, apiserver.AnonymousAuthCondition{Path: p})
-	}
-	return union.NewFailOnError(auth, anonymous.NewAuthenticator(conditions))
+	return tokens
 }
 
 // onlyWithHeader asks the front-proxy authenticator only about requests that
 // name a user in a header: every other one would verify its certificate in vain.
-type onlyWithHeader struct{ authenticator.Request }
+type onlyWithHeader struct {
+	authenticator.Request
+	headers []string
+}
 
 func (o onlyWithHeader) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	if r.Header.Get(userHeader) == "" {
-		return nil, false, nil
+	for _, h := range o.headers {
+		if r.Header.Get(h) != "" {
+			return o.Request.AuthenticateRequest(r)
+		}
 	}
-	return o.Request.AuthenticateRequest(r)
+	return nil, false, nil
 }
 
 // staticTokens authenticates by a fixed table.

@@ -3,7 +3,6 @@ package authn
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -22,9 +21,9 @@ const (
 )
 
 // certificates authenticates by client certificate. Verifying a chain for every
-// request costs more than a tenth of a write, so the outcome is kept by the
-// leaf's fingerprint until the certificate (or its chain) ends, the CA pool
-// changes, or certificateCacheTTL has passed.
+// request costs more than a tenth of a write (BenchmarkCertificates), so the
+// outcome is kept by the leaf's fingerprint until the certificate (or its chain)
+// ends, the CA pool changes, or certificateCacheTTL has passed.
 type certificates struct {
 	options x509request.VerifyOptionFunc
 	clock   clock.PassiveClock
@@ -50,8 +49,7 @@ func (c *certificates) AuthenticateRequest(req *http.Request) (*authenticator.Re
 	if !ok {
 		return nil, false, nil
 	}
-	leaf := req.TLS.PeerCertificates[0]
-	fingerprint := sha256.Sum256(leaf.Raw)
+	fingerprint := sha256.Sum256(req.TLS.PeerCertificates[0].Raw)
 	now := c.clock.Now()
 	if v, ok := c.cache.Get(fingerprint); ok {
 		if v, ok := v.(verified); ok && v.roots == opts.Roots && now.Before(v.until) {
@@ -59,29 +57,17 @@ func (c *certificates) AuthenticateRequest(req *http.Request) (*authenticator.Re
 		}
 	}
 	opts.CurrentTime = now
-	if opts.Intermediates == nil && len(req.TLS.PeerCertificates) > 1 {
-		opts.Intermediates = x509.NewCertPool()
-		for _, i := range req.TLS.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(i)
-		}
-	}
-	chains, err := leaf.Verify(opts)
-	if err != nil {
-		return nil, false, fmt.Errorf("verifying certificate SN=%d, SKID=%X, AKID=%X failed: %w", leaf.SerialNumber, leaf.SubjectKeyId, leaf.AuthorityKeyId, err)
-	}
-	for _, chain := range chains {
-		response, ok, err := x509request.CommonNameUserConversion(chain)
-		if err != nil || !ok {
-			return nil, false, err
-		}
-		until := now.Add(certificateCacheTTL)
+	until := now.Add(certificateCacheTTL)
+	response, ok, err := x509request.New(opts, x509request.UserConversionFunc(func(chain []*x509.Certificate) (*authenticator.Response, bool, error) {
 		for _, cert := range chain {
 			if cert.NotAfter.Before(until) {
 				until = cert.NotAfter
 			}
 		}
+		return x509request.CommonNameUserConversion(chain)
+	})).AuthenticateRequest(req)
+	if ok && err == nil {
 		c.cache.Add(fingerprint, verified{response: response, roots: opts.Roots, until: until})
-		return response, true, nil
 	}
-	return nil, false, nil
+	return response, ok, err
 }

@@ -39,7 +39,7 @@ var errInvalidated = errors.New("service account token has been invalidated")
 
 // check compares claims with the clock and with the live objects they name.
 // Its errors are upstream's.
-func check(ctx context.Context, get Getter, now time.Time, public *jwt.Claims, private *privateClaims) (*serviceaccount.ServiceAccountInfo, error) {
+func (t *ServiceAccountTokens) check(ctx context.Context, now time.Time, public *jwt.Claims, private *privateClaims) (*serviceaccount.ServiceAccountInfo, error) {
 	switch err := public.Validate(jwt.Expected{Time: now}); {
 	case err == nil:
 	case errors.Is(err, jwt.ErrExpired):
@@ -53,7 +53,7 @@ func check(ctx context.Context, get Getter, now time.Time, public *jwt.Claims, p
 	}
 	// What was deleted longer ago than the leeway allows for clocks is gone.
 	deadline := now.Add(-jwt.DefaultLeeway)
-	k := private.Kubernetes
+	k, get := private.Kubernetes, t.o.Objects
 	log := klog.FromContext(ctx).V(4)
 
 	sa, err := get.ServiceAccount(ctx, k.Namespace, k.ServiceAccount.Name)
@@ -106,9 +106,14 @@ func check(ctx context.Context, get Getter, now time.Time, public *jwt.Claims, p
 		}
 		info.NodeName, info.NodeUID = ref.Name, string(ref.UID)
 	}
-	if w := k.WarnAfter; w != nil && *w != 0 && now.After(w.Time()) {
+	switch w := k.WarnAfter; {
+	case w == nil || *w == 0:
+	case now.After(w.Time()):
+		t.o.Metrics.stale.WithContext(ctx).Inc()
 		audit.AddAuditAnnotation(ctx, "authentication.k8s.io/stale-token",
 			fmt.Sprintf("subject: %s, seconds after warning threshold: %d", public.Subject, now.Unix()-w.Time().Unix()))
+	default:
+		t.o.Metrics.valid.WithContext(ctx).Inc()
 	}
 	return info, nil
 }

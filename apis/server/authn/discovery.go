@@ -38,7 +38,7 @@ func (t *ServiceAccountTokens) Discovery(jwksURI string) (Discovery, error) {
 		}
 	}
 	var algs []string
-	for _, a := range t.algs {
+	for _, a := range t.verifier.algs {
 		algs = append(algs, string(a))
 	}
 	slices.Sort(algs)
@@ -52,7 +52,7 @@ func (t *ServiceAccountTokens) Discovery(jwksURI string) (Discovery, error) {
 	if err != nil {
 		return Discovery{}, err
 	}
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: t.keys})
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: t.verifier.keys})
 	if err != nil {
 		return Discovery{}, err
 	}

@@ -3,18 +3,14 @@ package authn
 import (
 	"context"
 	"crypto"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	corev1 "k8s.io/api/core/v1"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -42,6 +38,7 @@ type ServiceAccountOptions struct {
 	// Key signs; ECDSA (P-256, P-384, P-521) or RSA.
 	Key crypto.Signer
 	// OtherKeys are public keys that are accepted besides, and OtherIssuers likewise.
+	// The discovery document has all keys.
 	OtherKeys    []crypto.PublicKey
 	OtherIssuers []string
 	// Audiences are this server's.
@@ -50,15 +47,16 @@ type ServiceAccountOptions struct {
 	Objects Getter
 	// MaxLifetime caps requested lifetimes; zero for no cap.
 	MaxLifetime time.Duration
+	// Extend lets the tokens of pods that ask for warnOnlyLifetime stay valid for longer.
+	Extend  bool
+	Metrics *Metrics
 }
 
 // ServiceAccountTokens issues and authenticates service-account tokens.
 type ServiceAccountTokens struct {
-	o       ServiceAccountOptions
-	signer  jose.Signer
-	keys    []jose.JSONWebKey
-	algs    []jose.SignatureAlgorithm
-	issuers []string
+	o        ServiceAccountOptions
+	signer   jose.Signer
+	verifier verifier
 }
 
 var (
@@ -71,25 +69,24 @@ func NewServiceAccountTokens(o ServiceAccountOptions) (*ServiceAccountTokens, er
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
+	if o.Metrics == nil {
+		o.Metrics = uncounted()
+	}
 	switch {
 	case o.Issuer == "":
 		return nil, errors.New("service account tokens: no issuer given (--service-account-issuer)")
 	case o.Key == nil:
 		return nil, errors.New("service account tokens: no signing key given (--service-account-signing-key-file)")
 	}
-	t := &ServiceAccountTokens{o: o, issuers: append([]string{o.Issuer}, o.OtherIssuers...)}
-	for _, k := range append([]crypto.PublicKey{o.Key.Public()}, o.OtherKeys...) {
-		jwk, err := publicJWK(k)
-		if err != nil {
-			return nil, err
-		}
-		t.keys = append(t.keys, jwk)
-		t.algs = append(t.algs, jose.SignatureAlgorithm(jwk.Algorithm))
+	keys := append([]crypto.PublicKey{o.Key.Public()}, o.OtherKeys...)
+	v, err := newVerifier(append([]string{o.Issuer}, o.OtherIssuers...), keys)
+	if err != nil {
+		return nil, err
 	}
-	signing := t.keys[0]
+	t := &ServiceAccountTokens{o: o, verifier: v}
+	signing := v.keys[0]
 	signing.Key = o.Key
-	var err error
-	t.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: t.algs[0], Key: &signing}, nil)
+	t.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: v.algs[0], Key: &signing}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("service account tokens: %w", err)
 	}
@@ -124,7 +121,7 @@ func (t *ServiceAccountTokens) Issue(ctx context.Context, sa *corev1.ServiceAcco
 	}
 	end := now.Add(lifetime)
 	expiry := end
-	if lifetime == warnOnlyLifetime && private.Kubernetes.Pod != nil && containsAll(t.o.Audiences, audiences) {
+	if t.o.Extend && lifetime == warnOnlyLifetime && private.Kubernetes.Pod != nil && containsAll(t.o.Audiences, audiences) {
 		private.Kubernetes.WarnAfter = jwt.NewNumericDate(end)
 		expiry = now.Add(extendedLifetime)
 	}
@@ -147,75 +144,20 @@ func (t *ServiceAccountTokens) Issue(ctx context.Context, sa *corev1.ServiceAcco
 
 // AuthenticateToken implements authenticator.Token.
 func (t *ServiceAccountTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	if !slices.Contains(t.issuers, issuerOf(token)) {
-		return nil, false, nil // some other issuer's, or no JWT at all
+	var public jwt.Claims
+	var private privateClaims
+	if ok, err := t.verifier.verify(token, &public, &private); !ok {
+		return nil, false, err
 	}
-	parsed, err := jwt.ParseSigned(token, t.algs)
+	audiences, err := t.o.Metrics.audiences(ctx, &public, t.o.Audiences)
 	if err != nil {
-		return nil, false, nil
+		return nil, false, err
 	}
-	var (
-		public  jwt.Claims
-		private privateClaims
-		failed  []error
-		found   bool
-	)
-	for _, k := range t.keys {
-		if id := keyID(parsed); id != "" && id != k.KeyID {
-			continue
-		}
-		if err := parsed.Claims(k.Key, &public, &private); err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		found = true
-		break
-	}
-	if !found {
-		if len(failed) == 0 {
-			return nil, false, errors.New("invalid signature, no keys found")
-		}
-		return nil, false, utilerrors.NewAggregate(failed)
-	}
-	if !slices.Contains(t.issuers, public.Issuer) {
-		return nil, false, fmt.Errorf("token issuer %q is invalid", public.Issuer)
-	}
-	tokenAudiences := authenticator.Audiences(public.Audience)
-	if len(tokenAudiences) == 0 {
-		tokenAudiences = t.o.Audiences
-	}
-	wanted, ok := authenticator.AudiencesFrom(ctx)
-	if !ok {
-		wanted = t.o.Audiences
-	}
-	audiences := tokenAudiences.Intersect(wanted)
-	if len(audiences) == 0 && len(t.o.Audiences) != 0 {
-		return nil, false, fmt.Errorf("token audiences %q is invalid for the target audiences %q", tokenAudiences, wanted)
-	}
-	info, err := check(ctx, t.o.Objects, t.o.Clock.Now(), &public, &private)
+	info, err := t.check(ctx, t.o.Clock.Now(), &public, &private)
 	if err != nil {
 		return nil, false, err
 	}
 	return &authenticator.Response{User: info.UserInfo(), Audiences: audiences}, true, nil
-}
-
-// issuerOf reads "iss" without checking anything; empty if token is no JWT.
-func issuerOf(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return ""
-	}
-	var claims struct {
-		Issuer string `json:"iss"`
-	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.Issuer
 }
 
 func containsAll(set, want []string) bool {
@@ -225,14 +167,4 @@ func containsAll(set, want []string) bool {
 		}
 	}
 	return true
-}
-
-// keyID is the token's hint at the key that signed it; empty without one.
-func keyID(t *jwt.JSONWebToken) string {
-	for _, h := range t.Headers {
-		if h.KeyID != "" {
-			return h.KeyID
-		}
-	}
-	return ""
 }

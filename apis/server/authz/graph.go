@@ -2,13 +2,9 @@ package authz
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/tools/cache"
 )
 
 // object names something a node may be related to.
@@ -29,7 +25,9 @@ type Graph struct {
 	// volumes are the PersistentVolumes by name.
 	volumes       map[string]volumeRefs
 	volumeSecrets map[object]map[string]struct{} // secret → volumes
-	attachments   map[string]string              // name → node
+	// owned are the objects that name their node themselves: volume attachments,
+	// resource slices and pod certificate requests.
+	owned map[object]string
 }
 
 type podRefs struct {
@@ -48,7 +46,7 @@ func NewGraph() *Graph {
 		changed: make(chan struct{}),
 		pods:    map[object]podRefs{}, needs: map[object]map[string]int{},
 		volumes: map[string]volumeRefs{}, volumeSecrets: map[object]map[string]struct{}{},
-		attachments: map[string]string{},
+		owned: map[object]string{},
 	}
 }
 
@@ -69,10 +67,8 @@ func (g *Graph) Related(node, resource, namespace, name string) bool {
 				return true
 			}
 		}
-	case "volumeattachments":
-		return g.attachments[name] == node
 	}
-	return false
+	return node != "" && g.owned[o] == node
 }
 
 // Await is Related, but gives the graph until ctx ends to hear of a pod: a node
@@ -172,15 +168,17 @@ func (g *Graph) removeVolume(name string) {
 	}
 }
 
-// SetAttachment records a VolumeAttachment's node; an empty node forgets it.
-func (g *Graph) SetAttachment(name, node string) {
+// SetOwned records the node that an object names as its own; an empty node
+// forgets the object.
+func (g *Graph) SetOwned(resource, namespace, name, node string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	o := object{resource, namespace, name}
 	if node == "" {
-		delete(g.attachments, name)
+		delete(g.owned, o)
 		return
 	}
-	g.attachments[name] = node
+	g.owned[o] = node
 }
 
 func add(m map[object]map[string]struct{}, k object, v string) {
@@ -194,68 +192,4 @@ func remove(m map[object]map[string]struct{}, k object, v string) {
 	if delete(m[k], v); len(m[k]) == 0 {
 		delete(m, k)
 	}
-}
-
-// follow keeps the graph up to date from informers.
-func (g *Graph) follow(f informers.SharedInformerFactory, volumes bool) ([]cache.InformerSynced, error) {
-	var synced []cache.InformerSynced
-	watch := func(what string, i cache.SharedIndexInformer, set func(old, obj any), unset func(obj any)) error {
-		r, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { set(nil, o) },
-			UpdateFunc: set,
-			DeleteFunc: func(o any) {
-				if t, ok := o.(cache.DeletedFinalStateUnknown); ok {
-					o = t.Obj
-				}
-				unset(o)
-			},
-		})
-		if err != nil {
-			return fmt.Errorf("authz: watch %s: %w", what, err)
-		}
-		synced = append(synced, r.HasSynced)
-		return nil
-	}
-	err := watch("pods", f.Core().V1().Pods().Informer(), func(old, o any) {
-		pod, ok := o.(*corev1.Pod)
-		if !ok || pod.Spec.NodeName == "" {
-			return
-		}
-		// A bound pod's references change only with its ephemeral containers and claim statuses.
-		if was, ok := old.(*corev1.Pod); ok && was.UID == pod.UID && was.Spec.NodeName == pod.Spec.NodeName &&
-			len(was.Spec.EphemeralContainers) == len(pod.Spec.EphemeralContainers) &&
-			sameClaims(was, pod) {
-			return
-		}
-		g.SetPod(pod)
-	}, func(o any) {
-		if pod, ok := o.(*corev1.Pod); ok {
-			g.DeletePod(pod.Namespace, pod.Name)
-		}
-	})
-	if err != nil || !volumes {
-		return synced, err
-	}
-	err = watch("persistent volumes", f.Core().V1().PersistentVolumes().Informer(), func(_, o any) {
-		if pv, ok := o.(*corev1.PersistentVolume); ok {
-			g.SetVolume(pv)
-		}
-	}, func(o any) {
-		if pv, ok := o.(*corev1.PersistentVolume); ok {
-			g.DeleteVolume(pv.Name)
-		}
-	})
-	if err != nil {
-		return synced, err
-	}
-	err = watch("volume attachments", f.Storage().V1().VolumeAttachments().Informer(), func(_, o any) {
-		if a, ok := o.(*storagev1.VolumeAttachment); ok {
-			g.SetAttachment(a.Name, a.Spec.NodeName)
-		}
-	}, func(o any) {
-		if a, ok := o.(*storagev1.VolumeAttachment); ok {
-			g.SetAttachment(a.Name, "")
-		}
-	})
-	return synced, err
 }

@@ -25,7 +25,7 @@ type Node struct {
 	patience time.Duration
 }
 
-var _ authorizer.Authorizer = &Node{}
+var _ resolving = &Node{}
 
 // NewNode authorizes by graph and, for what it does not subdivide, by rules.
 func NewNode(graph *Graph, rules []rbacv1.PolicyRule) *Node {
@@ -96,7 +96,9 @@ func (n *Node) refuses(ctx context.Context, node string, a authorizer.Attributes
 		case "storage.k8s.io/csinodes":
 			return csiNode(node, a)
 		case "resource.k8s.io/resourceslices":
-			return resourceSlice(node, a)
+			return n.resourceSlice(ctx, node, a)
+		case "certificates.k8s.io/podcertificaterequests":
+			return n.podCertificateRequest(ctx, node, a)
 		case "/nodes":
 			return ownNode(node, a)
 		case "/pods":
@@ -186,20 +188,42 @@ func csiNode(node string, a authorizer.Attributes) error {
 	return nil
 }
 
-// resourceSlice: slices are not watched here yet, so a node reaches its own by selector only.
-func resourceSlice(node string, a authorizer.Attributes) error {
-	switch {
-	case a.GetSubresource() != "":
+// resourceSlice: on create the node is not known yet; NodeRestriction checks it.
+func (n *Node) resourceSlice(ctx context.Context, node string, a authorizer.Attributes) error {
+	if a.GetSubresource() != "" {
 		return errors.New("cannot authorize ResourceSlice subresources")
-	case a.GetVerb() == "create":
+	}
+	switch a.GetVerb() {
+	case "create":
 		return nil
-	case verb(a, "watch", "list", "deletecollection"):
+	case "get", "update", "patch", "delete":
+		return n.related(ctx, node, a)
+	case "watch", "list", "deletecollection":
 		if selects(a, "spec.nodeName", node) {
 			return nil
 		}
 		return errors.New("can only list/watch/deletecollection resourceslices with nodeName field selector")
 	}
-	return fmt.Errorf("no relationship found between node '%s' and this object", node)
+	return errors.New("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection")
+}
+
+// podCertificateRequest: what a create asks for is checked by NodeRestriction.
+func (n *Node) podCertificateRequest(ctx context.Context, node string, a authorizer.Attributes) error {
+	if a.GetSubresource() != "" {
+		return errors.New("nodes may not access the status subresource of PodCertificateRequests")
+	}
+	switch a.GetVerb() {
+	case "create":
+		return nil
+	case "get":
+		return n.related(ctx, node, a)
+	case "list", "watch":
+		if selects(a, "spec.nodeName", node) {
+			return nil
+		}
+		return errors.New("can only list/watch podcertificaterequests with nodeName field selector")
+	}
+	return fmt.Errorf("nodes may not %s podcertificaterequests", a.GetVerb())
 }
 
 // ownNode: which Node object a write is for is checked by the NodeRestriction plugin.
@@ -266,11 +290,8 @@ func selects(a authorizer.Attributes, field, value string) bool {
 	return false
 }
 
-// nodeRuleResolver tells that a node's permissions are not enumerable.
-type nodeRuleResolver struct{}
-
-// RulesFor implements authorizer.RuleResolver.
-func (nodeRuleResolver) RulesFor(_ context.Context, u user.Info, _ string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+// RulesFor implements authorizer.RuleResolver: a node's permissions cannot be listed.
+func (*Node) RulesFor(_ context.Context, u user.Info, _ string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
 	if _, isNode := NodeIdentity(u); isNode {
 		return nil, nil, true, errors.New("node authorizer does not support user rule resolution")
 	}

@@ -44,7 +44,7 @@ func TestGraph(t *testing.T) {
 			ControllerPublishSecretRef: &corev1.SecretReference{Namespace: "store", Name: "controller"},
 		}},
 	}})
-	g.SetAttachment("va", "n2")
+	g.SetOwned("volumeattachments", "", "va", "n2")
 
 	type q struct{ node, resource, namespace, name string }
 	check := func(when string, want map[q]bool) {
@@ -79,11 +79,11 @@ func TestGraph(t *testing.T) {
 	g.DeletePod("ns", "b")
 	check("both gone", map[q]bool{{"n1", "secrets", "ns", "env"}: false, {"n1", "secrets", "store", "stage"}: false, {"n2", "secrets", "store", "stage"}: true})
 	g.DeleteVolume("pv")
-	g.SetAttachment("va", "")
+	g.SetOwned("volumeattachments", "", "va", "")
 	check("volume gone", map[q]bool{{"n2", "secrets", "store", "stage"}: false, {"n2", "persistentvolumes", "", "pv"}: false, {"n2", "volumeattachments", "", "va"}: false})
 	g.DeletePod("ns", "c")
 	g.DeletePod("ns", "m")
-	if len(g.needs)+len(g.pods)+len(g.volumes)+len(g.volumeSecrets)+len(g.attachments) != 0 {
+	if len(g.needs)+len(g.pods)+len(g.volumes)+len(g.volumeSecrets)+len(g.owned) != 0 {
 		t.Errorf("left over: %+v", g)
 	}
 }
@@ -91,6 +91,8 @@ func TestGraph(t *testing.T) {
 func TestNode(t *testing.T) {
 	g := NewGraph()
 	g.SetPod(boundPod("a", "n1"))
+	g.SetOwned("resourceslices", "", "s1", "n1")
+	g.SetOwned("podcertificaterequests", "ns", "r1", "n1")
 	n := NewNode(g, []rbacv1.PolicyRule{{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{""}, Resources: []string{"services"}}})
 	n.patience = 0
 	node1 := &user.DefaultInfo{Name: "system:node:n1", Groups: []string{"system:nodes"}}
@@ -126,6 +128,16 @@ func TestNode(t *testing.T) {
 		{name: "own lease", verb: "update", group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", obj: "n1", allow: true},
 		{name: "another's lease", verb: "update", group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", obj: "n2", reason: "can only access node lease with the same name as the requesting node"},
 		{name: "lease elsewhere", verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: "ns", obj: "n1", reason: `can only access leases in the "kube-node-lease" system namespace`},
+		{name: "own slice", verb: "update", group: "resource.k8s.io", resource: "resourceslices", obj: "s1", allow: true},
+		{name: "another's slice", verb: "delete", group: "resource.k8s.io", resource: "resourceslices", obj: "s2", reason: "no relationship found between node 'n1' and this object"},
+		{name: "new slice", verb: "create", group: "resource.k8s.io", resource: "resourceslices", allow: true},
+		{name: "own slices", verb: "deletecollection", group: "resource.k8s.io", resource: "resourceslices", fields: sel("n1"), allow: true},
+		{name: "all slices", verb: "list", group: "resource.k8s.io", resource: "resourceslices", reason: "can only list/watch/deletecollection resourceslices with nodeName field selector"},
+		{name: "slice verb", verb: "bind", group: "resource.k8s.io", resource: "resourceslices", obj: "s1", reason: "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"},
+		{name: "own certificate request", verb: "get", group: "certificates.k8s.io", resource: "podcertificaterequests", namespace: "ns", obj: "r1", allow: true},
+		{name: "another's certificate request", verb: "get", group: "certificates.k8s.io", resource: "podcertificaterequests", namespace: "ns", obj: "r2", reason: "no relationship found between node 'n1' and this object"},
+		{name: "certificate request's status", verb: "update", group: "certificates.k8s.io", resource: "podcertificaterequests", sub: "status", namespace: "ns", obj: "r1", reason: "nodes may not access the status subresource of PodCertificateRequests"},
+		{name: "delete certificate request", verb: "delete", group: "certificates.k8s.io", resource: "podcertificaterequests", namespace: "ns", obj: "r1", reason: "nodes may not delete podcertificaterequests"},
 		{name: "no node", user: &user.DefaultInfo{Name: "ann"}, verb: "list", resource: "services"},
 		{name: "node name without group", user: &user.DefaultInfo{Name: "system:node:n1"}, verb: "list", resource: "services"},
 		{name: "node without name", user: &user.DefaultInfo{Name: "system:node:", Groups: []string{"system:nodes"}}, verb: "list", resource: "services", reason: `unknown node for user "system:node:"`},

@@ -75,11 +75,15 @@ func informed(t *testing.T, nodeRules []rbacv1.PolicyRule) *Authorization {
 	t.Helper()
 	role, rb, cr, crb, broken := objects()
 	f := informers.NewSharedInformerFactory(fake.NewClientset(role, rb, cr, crb, broken), 0)
-	a, err := New(Options{Informers: f, NodeRules: nodeRules})
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := FromFlags(Flags{Modes: []string{"Node", "RBAC"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	a, err := New(ctx, Options{Configuration: c, Informers: f, NodeRules: nodeRules})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { cancel(); f.Shutdown() })
 	f.Start(ctx.Done())
 	f.WaitForCacheSync(ctx.Done())
@@ -113,7 +117,7 @@ func TestRBAC(t *testing.T) {
 			}
 		})
 	}
-	resources, _, incomplete, err := a.Rules().RulesFor(context.Background(), who("ann", "ops"), "ns")
+	resources, _, incomplete, err := a.RulesFor(context.Background(), who("ann", "ops"), "ns")
 	if err != nil || incomplete || len(resources) != 2 {
 		t.Errorf("rules %v, %v, %v", resources, incomplete, err)
 	}

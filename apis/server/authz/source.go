@@ -57,7 +57,6 @@ type informerSource struct {
 	roles                             rbaclisters.RoleLister
 	clusterRoles                      rbaclisters.ClusterRoleLister
 	roleBindings, clusterRoleBindings cache.Indexer
-	synced                            []cache.InformerSynced
 }
 
 func newInformerSource(f informers.SharedInformerFactory) (*informerSource, error) {
@@ -91,10 +90,6 @@ func newInformerSource(f informers.SharedInformerFactory) (*informerSource, erro
 		clusterRoles:        r.ClusterRoles().Lister(),
 		roleBindings:        r.RoleBindings().Informer().GetIndexer(),
 		clusterRoleBindings: r.ClusterRoleBindings().Informer().GetIndexer(),
-		synced: []cache.InformerSynced{
-			r.Roles().Informer().HasSynced, r.ClusterRoles().Informer().HasSynced,
-			r.RoleBindings().Informer().HasSynced, r.ClusterRoleBindings().Informer().HasSynced,
-		},
 	}, nil
 }
 
