@@ -11,14 +11,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"proa/apis/server/authn"
 )
 
 // AuthenticationTrust publishes what extension API servers need to trust this
 // one: ConfigMap kube-system/extension-apiserver-authentication.
 type AuthenticationTrust struct {
+	// The files are published if they are given; with the second, FrontProxy is.
 	ClientCAFile, RequestHeaderCAFile string
-	// AllowedNames are the front proxy certificate's common names.
-	AllowedNames []string
+	FrontProxy                        authn.FrontProxy
 }
 
 // Start writes the ConfigMap.
@@ -27,26 +29,34 @@ func (a AuthenticationTrust) Start(ctx context.Context, loopback *rest.Config) e
 	if err != nil {
 		return err
 	}
-	clientCA, err := os.ReadFile(a.ClientCAFile)
-	if err != nil {
-		return err
-	}
-	proxyCA, err := os.ReadFile(a.RequestHeaderCAFile)
-	if err != nil {
-		return err
-	}
-	list := func(v ...string) string { b, _ := json.Marshal(v); return string(b) }
 	want := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "extension-apiserver-authentication"},
-		Data: map[string]string{
-			"client-ca-file":                     string(clientCA),
-			"requestheader-client-ca-file":       string(proxyCA),
-			"requestheader-allowed-names":        list(a.AllowedNames...),
-			"requestheader-username-headers":     list("X-Remote-User"),
-			"requestheader-group-headers":        list("X-Remote-Group"),
-			"requestheader-extra-headers-prefix": list("X-Remote-Extra-"),
-			"requestheader-uid-headers":          list("X-Remote-Uid"),
-		},
+		Data:       map[string]string{},
+	}
+	if a.ClientCAFile != "" {
+		ca, err := os.ReadFile(a.ClientCAFile)
+		if err != nil {
+			return err
+		}
+		want.Data["client-ca-file"] = string(ca)
+	}
+	if a.RequestHeaderCAFile != "" {
+		ca, err := os.ReadFile(a.RequestHeaderCAFile)
+		if err != nil {
+			return err
+		}
+		want.Data["requestheader-client-ca-file"] = string(ca)
+		for key, list := range map[string][]string{
+			"requestheader-allowed-names": a.FrontProxy.Names, "requestheader-username-headers": a.FrontProxy.UserHeaders,
+			"requestheader-group-headers": a.FrontProxy.GroupHeaders, "requestheader-extra-headers-prefix": a.FrontProxy.ExtraHeaderPrefixes,
+			"requestheader-uid-headers": a.FrontProxy.UIDHeaders,
+		} {
+			text, err := json.Marshal(list)
+			if err != nil {
+				return err
+			}
+			want.Data[key] = string(text)
+		}
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem}}
 	if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -35,7 +35,11 @@ func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFac
 		if err != nil {
 			return nil, fmt.Errorf("request header CA %s: %w", o.RequestHeaderCAFile, err)
 		}
-		c.SecureServing.ClientCA = dynamiccertificates.NewUnionCAContentProvider(c.SecureServing.ClientCA, ca)
+		if c.SecureServing.ClientCA == nil {
+			c.SecureServing.ClientCA = ca
+		} else {
+			c.SecureServing.ClientCA = dynamiccertificates.NewUnionCAContentProvider(c.SecureServing.ClientCA, ca)
+		}
 	}
 	external, err := externalScheme()
 	if err != nil {
@@ -53,6 +57,7 @@ func genericConfig(o Options, scheme *runtime.Scheme, codecs serializer.CodecFac
 func applySecurity(c *genericapiserver.Config, s *Security) {
 	c.Authentication.Authenticator = s.Authenticator
 	c.Authentication.APIAudiences = s.Audiences
+	c.Authentication.RequestHeaderConfig = s.RequestHeaders
 	c.Authorization.Authorizer = s.Authorizer
 	c.RuleResolver = s.RuleResolver
 	var chain []admission.Interface

@@ -10,6 +10,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/util/webhook"
@@ -73,6 +74,8 @@ type Parts struct {
 	WebhookAuthentication webhook.AuthenticationInfoResolverWrapper
 	// Drained is closed when the server has answered its last request.
 	Drained <-chan struct{}
+	// ServerID names this server in metrics.
+	ServerID string
 	// Local authenticates the in-process clients' bearer tokens.
 	Local map[string]user.Info
 }
@@ -80,8 +83,11 @@ type Parts struct {
 // Security is who may do what.
 type Security struct {
 	Authenticator authenticator.Request
-	Authorizer    authorizer.Authorizer
-	RuleResolver  authorizer.RuleResolver
+	// RequestHeaders are those that name users, which no handler must see; beside
+	// X-Remote-*, which none sees anyway.
+	RequestHeaders *authenticatorfactory.RequestHeaderConfig
+	Authorizer     authorizer.Authorizer
+	RuleResolver   authorizer.RuleResolver
 	// Admission runs in order.
 	Admission []NamedAdmission
 	Tokens    kind.TokenIssuer

@@ -87,7 +87,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 
 	security, err := o.Security(Parts{
 		Context: ctx, Loopback: s.loopback, Client: client, Informers: s.informers, Local: local,
-		Services: resolver, WebhookAuthentication: auth, Drained: c.DrainedNotify(),
+		Services: resolver, WebhookAuthentication: auth, Drained: c.DrainedNotify(), ServerID: c.APIServerID,
 	})
 	if err != nil {
 		return nil, err

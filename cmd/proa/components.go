@@ -20,6 +20,7 @@ import (
 
 	"proa/apis"
 	"proa/apis/server"
+	"proa/apis/server/authn"
 	"proa/apis/server/identity"
 	"proa/apis/store"
 	"proa/config"
@@ -175,7 +176,7 @@ func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {
 		{Name: "bootstrap-objects", Run: c.reconcileBootstrap},
 		{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
 			ClientCAFile: id.ClusterCA.CertFile, RequestHeaderCAFile: id.FrontProxyCA.CertFile,
-			AllowedNames: []string{id.FrontProxyClient.Cert.Subject.CommonName},
+			FrontProxy: *authn.AggregatorHeaders(nil, []string{id.FrontProxyClient.Cert.Subject.CommonName}),
 		}.Start},
 	}
 }

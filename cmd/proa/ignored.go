@@ -70,9 +70,8 @@ func apiserverIgnored() ignoredFlags {
 			audit-log-batch-buffer-size audit-log-batch-max-size audit-log-batch-max-wait audit-log-batch-throttle-burst
 			audit-log-batch-throttle-qps audit-log-truncate-max-batch-size audit-log-truncate-max-event-size
 			audit-log-version audit-policy-file audit-webhook-config-file audit-webhook-initial-backoff audit-webhook-mode
-			audit-webhook-version authentication-token-webhook-cache-ttl authentication-token-webhook-version
-			authorization-webhook-cache-authorized-ttl authorization-webhook-cache-unauthorized-ttl
-			authorization-webhook-version coordinated-leadership-lease-duration coordinated-leadership-renew-deadline
+			audit-webhook-version
+			coordinated-leadership-lease-duration coordinated-leadership-renew-deadline
 			coordinated-leadership-retry-period cors-allowed-origins debug-socket-path default-watch-cache-size
 			delete-collection-workers egress-selector-config-file endpoint-reconciler-type etcd-compaction-interval
 			etcd-count-metric-poll-period etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-readycheck-timeout
@@ -80,14 +79,13 @@ func apiserverIgnored() ignoredFlags {
 			kubelet-read-only-port kubelet-timeout kubernetes-service-node-port lease-reuse-duration-seconds
 			livez-grace-period max-connection-bytes-per-sec max-mutating-requests-inflight max-requests-inflight
 			min-request-timeout peer-advertise-ip peer-advertise-port peer-ca-file request-timeout
-			requestheader-extra-headers-prefix requestheader-group-headers requestheader-uid-headers
-			requestheader-username-headers runtime-config shutdown-delay-duration shutdown-watch-termination-grace-period
+			runtime-config shutdown-delay-duration shutdown-watch-termination-grace-period
 			storage-backend storage-initialization-timeout storage-media-type strict-transport-security-directives
 			tracing-config-file watch-cache-sizes`),
 		bools: words(ignoredServingBools, `aggregator-reject-forwarding-redirect allow-privileged audit-log-compress
 			audit-log-truncate-enabled audit-webhook-truncate-enabled enable-aggregator-routing enable-garbage-collector
 			enable-logs-handler enable-priority-and-fairness runtime-config-emulation-forward-compatible
-			service-account-extend-token-expiration service-account-lookup shutdown-send-retry-after watch-cache`),
+			shutdown-send-retry-after watch-cache`),
 	}
 }
 

@@ -11,19 +11,25 @@ import (
 	"proa/apis/admission"
 	"proa/apis/server"
 	"proa/apis/server/authn"
+	"proa/apis/server/authz"
 )
 
 // security is the cluster's own: its PKI, Node and RBAC, every admission plugin.
 func (c *cluster) security(p server.Parts) (*server.Security, error) {
+	chain, err := authz.FromFlags(authz.Flags{Modes: []string{authz.ModeNode, authz.ModeRBAC}})
+	if err != nil {
+		return nil, err
+	}
 	issuer := fmt.Sprintf("https://kubernetes.default.svc.%s", c.config.clusterDomain)
 	s, err := securityOptions{
 		clock:    c.clock,
 		clientCA: c.identity.ClusterCA.CertFile, requestHeaderCA: c.identity.FrontProxyCA.CertFile,
-		frontProxyNames: []string{c.identity.FrontProxyClient.Cert.Subject.CommonName},
-		bootstrapTokens: true, anonymous: true,
+		frontProxy:      *authn.AggregatorHeaders(nil, []string{c.identity.FrontProxyClient.Cert.Subject.CommonName}),
+		bootstrapTokens: true, anonymous: authn.OnHealthPaths(),
 		issuers: []string{issuer}, signingKey: c.identity.ServiceAccountKey, audiences: authenticator.Audiences{issuer},
-		jwksURL: c.url() + authn.JWKSPath,
-		modes:   []string{"Node", "RBAC"}, nodeRules: c.bootstrap.NodeRules(),
+		jwksURL:      c.url() + authn.JWKSPath,
+		extendTokens: true, lookUpInSecrets: true,
+		authorization: authz.Options{Configuration: chain}, nodeRules: c.bootstrap.NodeRules(),
 		admits: func(name string) bool { return admission.DefaultOn(name) || name == "NodeRestriction" },
 	}.build(p)
 	if err != nil {

@@ -1,23 +1,26 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"fmt"
 	"maps"
 	"net/http"
-	"strings"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	k8sadmission "k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
 	x509request "k8s.io/apiserver/pkg/authentication/request/x509"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
-	"k8s.io/apiserver/pkg/authorization/union"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"proa/apis/admission"
@@ -30,14 +33,17 @@ import (
 type securityOptions struct {
 	clock clock.PassiveClock
 
-	// clientCA and requestHeaderCA are PEM files; empty turns the way off.
+	// clientCA and requestHeaderCA are PEM files, re-read when they change; empty
+	// turns the way off. frontProxy is what else is said of the latter.
 	clientCA, requestHeaderCA string
-	// frontProxyNames may use the X-Remote-* headers; empty means all.
-	frontProxyNames []string
+	frontProxy                authn.FrontProxy
 	// tokens are fixed bearer tokens.
 	tokens          map[string]user.Info
 	bootstrapTokens bool
-	anonymous       bool
+	anonymous       apiserver.AnonymousAuthConfig
+	// jwt are other issuers, webhook is a server that is asked; nil and empty for none.
+	jwt     *authn.JWTOptions
+	webhook webhookFlags
 
 	// issuers and keys: the first issuer and the signing key make service-account
 	// tokens, the others are accepted too.
@@ -46,12 +52,14 @@ type securityOptions struct {
 	otherKeys        []crypto.PublicKey
 	audiences        authenticator.Audiences
 	maxTokenLifetime time.Duration
+	// extendTokens and lookUpInSecrets are upstream's defaults when true.
+	extendTokens, lookUpInSecrets bool
 	// jwksURL is where the token keys can be fetched.
 	jwksURL string
 
-	// modes are upstream's --authorization-mode.
-	modes     []string
-	nodeRules []rbacv1.PolicyRule
+	// authorization has the chain; what depends on the server is filled in here.
+	authorization authz.Options
+	nodeRules     []rbacv1.PolicyRule
 
 	// admits says which admission plugins run.
 	admits func(name string) bool
@@ -61,22 +69,37 @@ type securityOptions struct {
 
 // build implements server.Options.Security.
 func (o securityOptions) build(p server.Parts) (*server.Security, error) {
+	metrics := authn.NewMetrics(legacyregistry.Register)
+	objects := authn.NewGetter(p.Informers, p.Client)
 	tokens, err := authn.NewServiceAccountTokens(authn.ServiceAccountOptions{
 		Clock: o.clock, Issuer: o.issuers[0], OtherIssuers: o.issuers[1:], Key: o.signingKey, OtherKeys: o.otherKeys,
-		Audiences: o.audiences, Objects: authn.NewGetter(p.Informers, p.Client), MaxLifetime: o.maxTokenLifetime,
+		Audiences: o.audiences, Objects: objects, MaxLifetime: o.maxTokenLifetime, Extend: o.extendTokens, Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
-	authentication, err := o.authenticator(p, tokens)
+	inSecrets := authn.LegacyOptions{
+		Clock: o.clock, Keys: append([]crypto.PublicKey{o.signingKey.Public()}, o.otherKeys...), Audiences: o.audiences, Client: p.Client, Metrics: metrics,
+	}
+	if o.lookUpInSecrets {
+		inSecrets.Objects = objects
+	}
+	legacy, err := authn.NewLegacyTokens(inSecrets)
 	if err != nil {
 		return nil, err
 	}
-	authorization, rules, err := o.authorizer(p)
+	authentication, err := o.authenticator(p, tokens, legacy)
 	if err != nil {
 		return nil, err
 	}
-	objects, err := dynamic.NewForConfig(p.Loopback)
+	chain := o.authorization
+	chain.Informers, chain.Served, chain.NodeRules = p.Informers, served(), o.nodeRules
+	chain.ServerID, chain.WebhookBackoff = p.ServerID, *options.DefaultAuthWebhookRetryBackoff()
+	authorization, err := authz.New(p.Context, chain)
+	if err != nil {
+		return nil, err
+	}
+	anything, err := dynamic.NewForConfig(p.Loopback)
 	if err != nil {
 		return nil, err
 	}
@@ -85,62 +108,80 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 		Client: p.Client, Informers: p.Informers, Authorizer: authorization, Served: served(),
 		Admits: o.admits, Config: o.admissionConfig,
 		Webhooks: &admission.Webhooks{
-			Dynamic: objects, Services: p.Services, Authentication: p.WebhookAuthentication, Authorizer: authorization,
+			Dynamic: anything, Services: p.Services, Authentication: p.WebhookAuthentication, Authorizer: authorization,
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	var chain []server.NamedAdmission
+	var admits []server.NamedAdmission
 	for _, a := range plugins {
-		chain = append(chain, server.NamedAdmission(a))
+		admits = append(admits, server.NamedAdmission(a))
 	}
 	s := &server.Security{
-		Admission: chain, Authenticator: authentication, Authorizer: authorization, RuleResolver: rules,
+		Admission: admits, Authenticator: authentication, Authorizer: authorization, RuleResolver: authorization,
 		Tokens: tokens, Audiences: o.audiences,
 	}
-	// Upstream serves the issuer's documents only where they can be conforming.
-	if strings.HasPrefix(o.issuers[0], "https://") {
-		discovery, err := tokens.Discovery(o.jwksURL)
-		if err != nil {
-			return nil, err
+	if f := o.frontProxy; o.requestHeaderCA != "" {
+		s.RequestHeaders = &authenticatorfactory.RequestHeaderConfig{
+			UsernameHeaders: headerrequest.StaticStringSlice(f.UserHeaders), UIDHeaders: headerrequest.StaticStringSlice(f.UIDHeaders),
+			GroupHeaders: headerrequest.StaticStringSlice(f.GroupHeaders), ExtraHeaderPrefixes: headerrequest.StaticStringSlice(f.ExtraHeaderPrefixes),
 		}
-		s.Handlers = map[string]http.Handler{
-			authn.OpenIDConfigurationPath: discovery.Configuration,
-			authn.JWKSPath:                discovery.Keys,
-		}
+	}
+	// The issuer's documents are served only where they can be conforming.
+	discovery, err := tokens.Discovery(o.jwksURL)
+	if err != nil {
+		klog.FromContext(p.Context).Info("The documents of the issuer of service-account tokens are not served", "reason", err)
+		return s, nil
+	}
+	s.Handlers = map[string]http.Handler{
+		authn.OpenIDConfigurationPath: discovery.Configuration,
+		authn.JWKSPath:                discovery.Keys,
 	}
 	return s, nil
 }
 
-func (o securityOptions) authenticator(p server.Parts, tokens *authn.ServiceAccountTokens) (authenticator.Request, error) {
+func (o securityOptions) authenticator(p server.Parts, tokens *authn.ServiceAccountTokens, legacy *authn.LegacyTokens) (authenticator.Request, error) {
 	static := maps.Clone(p.Local)
 	if static == nil {
 		static = map[string]user.Info{}
 	}
 	maps.Copy(static, o.tokens)
 	a := authn.Options{
-		Clock: o.clock, Audiences: o.audiences, FrontProxyNames: o.frontProxyNames,
-		StaticTokens: static, ServiceAccounts: tokens,
+		Clock: o.clock, Audiences: o.audiences, Anonymous: o.anonymous,
+		StaticTokens: static, ServiceAccounts: tokens, LegacyServiceAccounts: legacy,
 	}
 	var err error
-	if a.ClientCA, err = verifier("client-ca", o.clientCA); err != nil {
+	if a.ClientCA, err = verifier(p.Context, "client-ca", o.clientCA); err != nil {
 		return nil, err
 	}
-	if a.FrontProxyCA, err = verifier("request-header-ca", o.requestHeaderCA); err != nil {
-		return nil, err
+	if o.requestHeaderCA != "" {
+		front := o.frontProxy
+		if front.CA, err = verifier(p.Context, "request-header-ca", o.requestHeaderCA); err != nil {
+			return nil, err
+		}
+		a.FrontProxy = &front
 	}
 	if o.bootstrapTokens {
 		a.BootstrapClient = p.Client
 	}
-	if o.anonymous {
-		a.AnonymousPaths = authn.HealthPaths()
+	if o.jwt != nil {
+		j := *o.jwt
+		j.ServerID = p.ServerID
+		if a.JWT, err = authn.NewJWT(p.Context, j); err != nil {
+			return nil, err
+		}
+	}
+	if w := o.webhook; w.kubeconfig != "" {
+		if a.Webhook, err = authn.NewWebhook(w.kubeconfig, w.version, w.ttl, o.audiences, *options.DefaultAuthWebhookRetryBackoff()); err != nil {
+			return nil, fmt.Errorf("--authentication-token-webhook-config-file: %w", err)
+		}
 	}
 	return authn.New(a), nil
 }
 
-// verifier reads a CA bundle, again when it changes; nil without a file.
-func verifier(name, file string) (x509request.VerifyOptionFunc, error) {
+// verifier reads a CA bundle, again when it changes, until ctx ends; nil without a file.
+func verifier(ctx context.Context, name, file string) (x509request.VerifyOptionFunc, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -148,45 +189,6 @@ func verifier(name, file string) (x509request.VerifyOptionFunc, error) {
 	if err != nil {
 		return nil, err
 	}
+	go ca.Run(ctx, 1)
 	return ca.VerifyOptions, nil
-}
-
-// checkModes refuses authorization modes that there are not.
-func checkModes(modes []string) error {
-	have := map[string]bool{}
-	for _, m := range modes {
-		switch m {
-		case "AlwaysAllow", "Node", "RBAC":
-			have[m] = true
-		default:
-			return fmt.Errorf("--authorization-mode: %q: must be of AlwaysAllow, Node, RBAC", m)
-		}
-	}
-	if len(have) == 0 || have["Node"] && !have["RBAC"] && !have["AlwaysAllow"] {
-		return fmt.Errorf("--authorization-mode %s: must have RBAC or AlwaysAllow", strings.Join(modes, ","))
-	}
-	return nil
-}
-
-func (o securityOptions) authorizer(p server.Parts) (authorizer.Authorizer, authorizer.RuleResolver, error) {
-	have := map[string]bool{}
-	for _, m := range o.modes {
-		have[m] = true
-	}
-	if have["AlwaysAllow"] {
-		all := authorizerfactory.NewAlwaysAllowAuthorizer()
-		return all, all, nil
-	}
-	a, err := authz.New(authz.Options{Informers: p.Informers, NodeRules: o.nodeRules})
-	if err != nil {
-		return nil, nil, err
-	}
-	if have["Node"] {
-		return a, a.Rules(), nil
-	}
-	only, err := union.New(
-		union.NamedAuthorizer{AuthorizerName: "masters", Authorizer: authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup)},
-		union.NamedAuthorizer{AuthorizerName: "rbac", Authorizer: a.RBAC},
-	)
-	return only, a.RBAC, err
 }

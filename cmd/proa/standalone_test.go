@@ -67,16 +67,6 @@ warning: --enable-logs-handler has no effect in proa
 	}
 }
 
-func TestCheckModes(t *testing.T) {
-	for modes, ok := range map[string]bool{
-		"AlwaysAllow": true, "RBAC": true, "Node,RBAC": true, "Node": false, "": false, "Webhook,RBAC": false,
-	} {
-		if err := checkModes(words(strings.ReplaceAll(modes, ",", " "))); (err == nil) != ok {
-			t.Errorf("%q: %v", modes, err)
-		}
-	}
-}
-
 func TestAdmits(t *testing.T) {
 	a := &apiserverFlags{enableAdmission: []string{"Both"}, disableAdmission: []string{"Both", "ServiceAccount"}}
 	for name, want := range map[string]bool{"Priority": true, "ServiceAccount": false, "Both": true, "NodeRestriction": false} {

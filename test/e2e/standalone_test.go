@@ -218,7 +218,7 @@ func TestComponentsAlone(t *testing.T) {
 		"--service-account-key-file="+pki("sa.pub"), "--service-account-signing-key-file="+pki("sa.key"),
 		"--service-cluster-ip-range=10.96.0.0/16")
 	m.answers(api, time.Minute, "https://"+m.Address+":6443/readyz")
-	if !strings.Contains(api.out.String(), "warning: --requestheader-username-headers has no effect") {
+	if !strings.Contains(api.out.String(), "warning: --allow-privileged has no effect") {
 		t.Error("no warning about a flag without effect")
 	}
 

@@ -36,13 +36,13 @@ type authority struct {
 	pool *x509.CertPool
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, NotBefore: start.Add(-time.Hour), NotAfter: start.Add(10000 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, NotBefore: start.Add(-time.Hour), NotAfter: start.Add(1000000 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func (a *authority) options() (x509.VerifyOptions, bool) {
 	return x509.VerifyOptions{Roots: a.pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, true
 }
 
-func (a *authority) leaf(t *testing.T, name string, groups []string, end time.Time) *x509.Certificate {
+func (a *authority) leaf(t testing.TB, name string, groups []string, end time.Time) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name, Organization: groups}, NotBefore: start.Add(-time.Hour), NotAfter: end, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, a.cert, a.key.Public(), a.key)
 	if err != nil {
@@ -96,9 +96,9 @@ func TestNew(t *testing.T) {
 		Data: map[string][]byte{"token-id": []byte("expire"), "token-secret": []byte("0123456789abcdef"), "usage-bootstrap-authentication": []byte("true"), "expiration": []byte("2025-12-31T00:00:00Z")},
 	})
 	auth := New(Options{
-		Clock: clock, Audiences: authenticator.Audiences{"api"}, ClientCA: ca.options, FrontProxyCA: other.options,
+		Clock: clock, Audiences: authenticator.Audiences{"api"}, ClientCA: ca.options, FrontProxy: AggregatorHeaders(other.options, nil),
 		StaticTokens:    map[string]user.Info{"loop": &user.DefaultInfo{Name: "system:apiserver", Groups: []string{user.SystemPrivilegedGroup}}},
-		BootstrapClient: client, AnonymousPaths: HealthPaths(),
+		BootstrapClient: client, Anonymous: OnHealthPaths(),
 	})
 	tests := map[string]struct {
 		req    *http.Request
@@ -117,6 +117,7 @@ func TestNew(t *testing.T) {
 		"nonsense token":              {req: request("/healthz", nil, "Authorization", "Bearer x"), err: "invalid bearer token"},
 		"nobody at a health path":     {req: request("/readyz", nil), user: "system:anonymous", groups: []string{"system:unauthenticated"}},
 		"nobody elsewhere":            {req: request("/api", nil)},
+		"front proxy":                 {req: request("/api", other.leaf(t, "proxy", nil, time.Now().Add(time.Hour)), "X-Remote-User", "ann", "X-Remote-Group", "devs", "X-Remote-Uid", "7"), user: "ann", groups: []string{"devs", "system:authenticated"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -225,6 +226,7 @@ func TestServiceAccountTokens(t *testing.T) {
 		want      []string // audiences the request asks for
 		err       string
 		extra     map[string]string
+		exact     bool
 	}{
 		"unbound": {},
 		"bound to a pod": {bound: podBound, extra: map[string]string{
@@ -241,6 +243,7 @@ func TestServiceAccountTokens(t *testing.T) {
 		"expired":                 {lifetime: 10 * time.Minute, after: 12 * time.Minute, err: "has expired"},
 		"within the leeway":       {lifetime: 10 * time.Minute, after: 10*time.Minute + 30*time.Second},
 		"warn only, extended":     {bound: podBound, lifetime: warnOnlyLifetime, after: 24 * time.Hour},
+		"no extension":            {bound: podBound, lifetime: warnOnlyLifetime, after: 24 * time.Hour, exact: true, err: "has expired"},
 		"no extension for others": {bound: podBound, audiences: []string{"vault"}, want: []string{"vault"}, lifetime: warnOnlyLifetime, after: 24 * time.Hour, err: "has expired"},
 		"for others":              {audiences: []string{"vault"}, err: "is invalid for the target audiences"},
 		"for others, asked so":    {audiences: []string{"vault"}, want: []string{"vault"}},
@@ -249,7 +252,7 @@ func TestServiceAccountTokens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clock := testclock.NewFakeClock(start)
 			live := &objects{sa: sa, pod: pod, node: node, secret: secret}
-			tokens, err := NewServiceAccountTokens(ServiceAccountOptions{Clock: clock, Issuer: "https://issuer", Key: key, Audiences: authenticator.Audiences{"https://issuer"}, Objects: live})
+			tokens, err := NewServiceAccountTokens(ServiceAccountOptions{Clock: clock, Issuer: "https://issuer", Key: key, Audiences: authenticator.Audiences{"https://issuer"}, Objects: live, Extend: !tc.exact})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -368,5 +371,28 @@ func TestDiscovery(t *testing.T) {
 	}
 	if ct := get(d.Keys, &keys); ct != "application/jwk-set+json" || len(keys.Keys) != 1 || keys.Keys[0]["kty"] != "EC" || keys.Keys[0]["d"] != "" {
 		t.Errorf("%s %+v", ct, keys)
+	}
+}
+
+func BenchmarkCertificates(b *testing.B) {
+	ca := newAuthority(b)
+	leaf := ca.leaf(b, "ann", nil, start.Add(time.Hour))
+	for name, options := range map[string]func() (x509.VerifyOptions, bool){
+		"cached": ca.options,
+		"verified": func() (x509.VerifyOptions, bool) { // another pool each time, so nothing is taken from the cache
+			o, ok := ca.options()
+			o.Roots = o.Roots.Clone()
+			return o, ok
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := newCertificates(options, testclock.NewFakeClock(start))
+			req := request("/", leaf)
+			for b.Loop() {
+				if _, ok, err := c.AuthenticateRequest(req); !ok {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
