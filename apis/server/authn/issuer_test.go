@@ -189,7 +189,7 @@ func TestJWT(t *testing.T) {
 	check("expression", claims(), "two:jane a,b")
 	check("claim rule", claims("tenant", "banned"), "the tenant is banned")
 	check("missing claim", two.token(t, nil), "error")
-	r, _, err := j.AuthenticateToken(ctx, claims())
+	r, _, err := j.AuthenticateToken(authenticator.WithAudiences(ctx, authenticator.Audiences{"api", "x"}), claims())
 	if err != nil || r.User.GetUID() != "jane" || !slices.Equal(r.User.GetExtra()["example.org/tenant"], []string{"t1"}) || !slices.Equal(r.Audiences, []string{"api"}) {
 		t.Errorf("%+v, %v", r, err)
 	}
