@@ -145,3 +145,44 @@ func familyPolicy(s *corev1.Service) corev1.IPFamilyPolicy {
 	}
 	return *s.Spec.IPFamilyPolicy
 }
+
+// completeService fills clusterIPs, ipFamilies and ipFamilyPolicy of a service
+// that was stored before they existed. It sets fields only, so that what it
+// shares with others stays.
+func completeService(s *corev1.Service, configured []corev1.IPFamily) {
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		s.Spec.InternalTrafficPolicy = nil // was defaulted once
+		return
+	}
+	syncClusterIPs(s, nil)
+	if !hasCluster(s.Spec.Type) || len(s.Spec.IPFamilies) > 0 || len(configured) == 0 {
+		return
+	}
+	policy := corev1.IPFamilyPolicySingleStack
+	switch first := configured[0]; {
+	case s.Spec.ClusterIP == corev1.ClusterIPNone && len(s.Spec.Selector) == 0:
+		policy = corev1.IPFamilyPolicyRequireDualStack
+		s.Spec.IPFamilies = []corev1.IPFamily{first, otherFamily(first)}
+	case s.Spec.ClusterIP == corev1.ClusterIPNone:
+		s.Spec.IPFamilies = []corev1.IPFamily{first}
+	default:
+		for _, ip := range s.Spec.ClusterIPs {
+			s.Spec.IPFamilies = append(s.Spec.IPFamilies, familyOf(ip))
+		}
+		switch len(s.Spec.IPFamilies) {
+		case 1:
+		case 2:
+			policy = corev1.IPFamilyPolicyRequireDualStack
+		default:
+			return
+		}
+	}
+	s.Spec.IPFamilyPolicy = &policy
+}
+
+func otherFamily(f corev1.IPFamily) corev1.IPFamily {
+	if f == corev1.IPv4Protocol {
+		return corev1.IPv6Protocol
+	}
+	return corev1.IPv4Protocol
+}

@@ -26,9 +26,6 @@ func dropTypeDependent(s, old *corev1.Service) {
 			s.Spec.IPFamilyPolicy = nil
 		}
 	}
-	onNodes := func(s *corev1.Service) bool {
-		return s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer
-	}
 	if onNodes(old) && !onNodes(s) && nodePorts(old).IsSuperset(nodePorts(s)) {
 		for i := range s.Spec.Ports {
 			s.Spec.Ports[i].NodePort = 0

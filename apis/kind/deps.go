@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/component-base/metrics"
 	"k8s.io/utils/clock"
 )
 
@@ -47,12 +48,19 @@ type Deps struct {
 	// EventTTL is how long events are kept.
 	EventTTL time.Duration
 
+	// ServiceCIDRs are the ranges of cluster IPs; the first one's family is the default.
 	ServiceCIDRs []netip.Prefix
 	// NodePorts is the range for Service node ports.
 	NodePorts net.PortRange
 
 	// StoreOf returns another kind's storage; lazy, nil if that resource is not served.
 	StoreOf func(schema.GroupResource) *REST
+
+	// AfterStart has a step run once when the server serves; until the step returned
+	// it is a failing part of /readyz under its name. ctx ends with the server.
+	AfterStart func(name string, step func(ctx context.Context) error)
+	// Metrics registers with what /metrics shows.
+	Metrics func(metrics.Registerable) error
 }
 
 // TokenIssuer signs service-account tokens (TokenRequest API).

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
 	aggregatorapi "k8s.io/kube-aggregator/pkg/apiserver"
 
@@ -103,6 +105,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		Scheme: scheme, RESTOptions: c.RESTOptionsGetter, Clock: o.Clock, Client: client, Informers: s.informers,
 		APIAudiences: security.Audiences, Tokens: security.Tokens, Nodes: dialer,
 		EventTTL: o.EventTTL, ServiceCIDRs: o.ServiceCIDRs, NodePorts: o.NodePorts,
+		Metrics: legacyregistry.Register,
 	}
 	kinds, err := s.newKinds(c, o, deps, codecs, security, extensions)
 	if err != nil {
@@ -124,6 +127,10 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 	}
 	// Completing the config added the loopback user to both.
 	deps.Authenticator, deps.Authorizer, deps.RuleResolver = c.Authentication.Authenticator, c.Authorization.Authorizer, c.RuleResolver
+	steps := slices.Clone(o.PostStart)
+	deps.AfterStart = func(name string, step func(context.Context) error) {
+		steps = append(steps, PostStart{Name: name, Run: func(ctx context.Context, _ *rest.Config) error { return step(ctx) }})
+	}
 	if err := installKinds(server, o.Kinds, deps, deps.Scheme, codecs); err != nil {
 		return nil, err
 	}
@@ -132,7 +139,7 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 	if err := server.AddPostStartHook(fairnessHook, upkeep.start); err != nil {
 		return nil, err
 	}
-	for _, step := range o.PostStart {
+	for _, step := range steps {
 		err := server.AddPostStartHook(step.Name, func(ctx genericapiserver.PostStartHookContext) error {
 			return s.runStep(ctx, step)
 		})
