@@ -190,16 +190,18 @@ $(BUNDLE): $(addprefix $(BUNDLE_OUT)/,bin/containerd bin/ctr bin/containerd-shim
 bundle: $(BUNDLE) ## Build the container runtime that bin/proa carries
 
 # --- images --------------------------------------------------------------------
-MKIMAGE = $(GO) run $(GO_FLAGS) ./hack/mkimage
+MKIMAGE := bin/mkimage
+$(MKIMAGE): $(filter-out %_test.go,$(wildcard hack/mkimage/*.go))
+	@$(GO) build $(GO_FLAGS) -o $@ ./hack/mkimage
 
-$(BUNDLE_OUT)/images/pause.tar: bin/pause $(wildcard hack/mkimage/*.go)
+$(BUNDLE_OUT)/images/pause.tar: bin/pause $(MKIMAGE)
 	@mkdir -p $(@D)
 	@$(MKIMAGE) -ref proa.local/pause:1.0 -o $@ -user 65535:65535 -entrypoint /pause bin/pause=/pause
 
 bin/images/programs/webapp: $(filter-out %_test.go,$(wildcard images/webapp/*.go))
 	@CGO_ENABLED=0 $(GO) build $(GO_FLAGS) -trimpath -ldflags "-s -w" -o $@ ./images/webapp
 
-bin/images/webapp.tar: bin/images/programs/webapp $(wildcard hack/mkimage/*.go)
+bin/images/webapp.tar: bin/images/programs/webapp $(MKIMAGE)
 	@echo "  image  proa.local/webapp:1.0"
 	@$(MKIMAGE) -ref proa.local/webapp:1.0 -o $@ -user 65532:65532 -entrypoint /webapp $<=/webapp
 
@@ -207,7 +209,7 @@ BUSYBOX ?= /bin/busybox
 $(BUSYBOX): | deps
 	@test -x $@
 
-bin/images/toolbox.tar: bin/images/programs/webapp $(BUSYBOX) $(wildcard hack/mkimage/*.go) $(wildcard images/toolbox/*)
+bin/images/toolbox.tar: bin/images/programs/webapp $(BUSYBOX) $(MKIMAGE) $(wildcard images/toolbox/*)
 	@echo "  image  proa.local/toolbox:1.0"
 	@$(MKIMAGE) -ref proa.local/toolbox:1.0 -o $@ -env PATH=/bin -cmd /bin/sh \
 		$<=/bin/webapp $(BUSYBOX)=/bin/busybox dir:1777=/tmp dir:700=/root \

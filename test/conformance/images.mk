@@ -30,14 +30,17 @@ $(CONF)/roots/%.done:
 	@touch $@
 packages-tools := bind9-dnsutils curl netcat-openbsd iproute2 bash libc-bin
 packages-nginx := nginx libc-bin
+packages-shell := bash-static
 
 # --- images
 CONF_PATH := -env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Every applet of busybox as a link; what follows in the list replaces them.
+# Every applet of busybox as a link; what follows in the list replaces them. As
+# /bin/sh Debian's busybox does not serve: it runs its applets before what PATH
+# has, and keeps variables such as "data-1" from its children. bash does neither.
 applets = $(BUSYBOX)=/bin/busybox $$($(BUSYBOX) --list | grep -vx busybox | sed 's,.*,link:/bin/busybox=/bin/&,') \
 	dir:1777=/tmp dir:700=/root dir:755=/home dir:755=/etc dir:755=/var
 
-AGNHOST_FILES = $(applets) tree:$(CONF)/roots/tools=/ link:/bin/nc.openbsd=/bin/nc dir:1777=/tmp dir:1777=/uploads \
+AGNHOST_FILES = $(applets) tree:$(CONF)/roots/tools=/ link:/bin/nc.openbsd=/bin/nc link:bash=/bin/sh dir:1777=/tmp dir:1777=/uploads \
 	dir:755=/home/user-defined-in-image \
 	$(CONF)/programs/agnhost=/agnhost link:agnhost=/agnhost-2 \
 	$(kubernetes-source)/test/images/agnhost/porter/localhost.crt=/localhost.crt \
@@ -61,8 +64,8 @@ $(CONF_IMG)/nautilus.tar: REFS := $(E2E_REPO)/nautilus:1.8
 $(CONF_IMG)/busybox.tar: REFS := $(E2E_REPO)/busybox:1.37.0-1 $(E2E_REPO)/busybox:1.36.1-1
 $(CONF_IMG)/nonroot.tar: REFS := $(E2E_REPO)/nonroot:1.5
 $(CONF_IMG)/nonroot.tar: MORE := -user 1234
-$(CONF_IMG)/busybox.tar $(CONF_IMG)/nonroot.tar: $(BUSYBOX) $(wildcard images/toolbox/*)
-	$(conformance-image) $(CONF_PATH) $(MORE) -cmd sh $(applets) images/toolbox/passwd=/etc/passwd images/toolbox/group=/etc/group
+$(CONF_IMG)/busybox.tar $(CONF_IMG)/nonroot.tar: $(BUSYBOX) $(CONF)/roots/shell.done $(wildcard images/toolbox/*)
+	$(conformance-image) $(CONF_PATH) $(MORE) -cmd sh $(applets) $(CONF)/roots/shell/bin/bash-static=/bin/sh images/toolbox/passwd=/etc/passwd images/toolbox/group=/etc/group
 
 $(CONF_IMG)/nginx.tar: REFS := $(E2E_REPO)/nginx:1.15-4
 $(CONF_IMG)/nginx-new.tar: REFS := $(E2E_REPO)/nginx:1.27-0
@@ -87,7 +90,7 @@ $(CONF_IMG)/etcd.tar: REFS := registry.k8s.io/etcd:3.6.8-0
 $(CONF_IMG)/etcd.tar: bin/tools/etcd
 	$(conformance-image) $(CONF_PATH) -cmd etcd dir:1777=/tmp $<=/usr/local/bin/etcd
 
-$(CONFORMANCE_IMAGES:%=$(CONF_IMG)/%.tar): test/conformance/images.mk $(wildcard hack/mkimage/*.go)
+$(CONFORMANCE_IMAGES:%=$(CONF_IMG)/%.tar): test/conformance/images.mk $(MKIMAGE)
 conformance-image = @echo "  image  $(REFS)"; mkdir -p $(@D); $(MKIMAGE) $(REFS:%=-ref %) -o $@
 
 # --- the suite and what runs it
