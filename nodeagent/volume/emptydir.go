@@ -32,7 +32,7 @@ func emptyDir() Type {
 				if err := r.mountTmpfs(r.dir, r.memoryLimit(r.volume.EmptyDir.SizeLimit)); err != nil {
 					return Mounted{}, err
 				}
-				return Mounted{HostPath: r.dir}, setGroup(r.dir, r.fsGroup(), onRootMismatch())
+				return Mounted{HostPath: r.dir}, setGroup(r.dir, r.fsGroup(), onRootMismatch(), false)
 			case strings.HasPrefix(string(medium), string(v1.StorageMediumHugePages)):
 				if err := makeDir(r.dir); err != nil {
 					return Mounted{}, err
@@ -40,7 +40,7 @@ func emptyDir() Type {
 				if err := r.mountHugePages(medium); err != nil {
 					return Mounted{}, err
 				}
-				return Mounted{HostPath: r.dir}, setGroup(r.dir, r.fsGroup(), onRootMismatch())
+				return Mounted{HostPath: r.dir}, setGroup(r.dir, r.fsGroup(), onRootMismatch(), false)
 			default:
 				return Mounted{}, fmt.Errorf("unknown storage medium %q", medium)
 			}
@@ -66,7 +66,7 @@ func (r *request) makeEmptyDir() error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(os.Chmod(made, 0o777), setGroup(made, r.fsGroup(), nil))
+	err = errors.Join(os.Chmod(made, 0o777), setGroup(made, r.fsGroup(), nil, false))
 	if err == nil {
 		err = os.Rename(made, r.dir)
 	}

@@ -162,7 +162,7 @@ func (m *Manager) writeContent(ctx context.Context, t Type, r *request) error {
 		return err
 	}
 	return writeAtomically(r.dir, content, m.clock.Now(), func() error {
-		return setGroup(r.dir, r.fsGroup(), nil)
+		return setGroup(r.dir, r.fsGroup(), nil, true)
 	})
 }
 

@@ -10,15 +10,18 @@ import (
 )
 
 // setGroup gives a volume to the pod's fsGroup: every file gets the group and
-// its read and write bits, every directory also the execute and set-group-ID
-// bits, so that what is made there later belongs to the group too. Links
-// themselves only change their group. With the policy OnRootMismatch nothing
+// its read bits, unless readOnly its write bits too, every directory also the
+// execute and set-group-ID bits, so that what is made there later belongs to the
+// group too. Links themselves only change their group. With the policy OnRootMismatch nothing
 // is done if the top directory is right already; nil means Always.
-func setGroup(dir string, group *int64, policy *v1.PodFSGroupChangePolicy) error {
+func setGroup(dir string, group *int64, policy *v1.PodFSGroupChangePolicy, readOnly bool) error {
 	if group == nil {
 		return nil
 	}
-	gid := int(*group)
+	gid, bits := int(*group), os.FileMode(0o660)
+	if readOnly {
+		bits = 0o440
+	}
 	if policy != nil && *policy == v1.FSGroupChangeOnRootMismatch && rootMatches(dir, gid) {
 		return nil
 	}
@@ -34,21 +37,21 @@ func setGroup(dir string, group *int64, policy *v1.PodFSGroupChangePolicy) error
 			dirs = append(dirs, path)
 			return nil
 		}
-		return giveTo(path, gid)
+		return giveTo(path, gid, bits)
 	})
 	if err != nil {
 		return err
 	}
 	// The top comes last: when it is right, all below is.
 	for i := len(dirs) - 1; i >= 0; i-- {
-		if err := giveTo(dirs[i], gid); err != nil {
+		if err := giveTo(dirs[i], gid, bits); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func giveTo(path string, gid int) error {
+func giveTo(path string, gid int, bits os.FileMode) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -61,7 +64,7 @@ func giveTo(path string, gid int) error {
 	if info.Mode()&os.ModeSymlink != 0 {
 		return nil
 	}
-	mode := info.Mode() | 0o660
+	mode := info.Mode() | bits
 	if info.IsDir() {
 		mode |= os.ModeSetgid | 0o110
 	}

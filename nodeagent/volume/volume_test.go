@@ -576,8 +576,8 @@ func TestTokenFileMode(t *testing.T) {
 	}{
 		"neither":        {nil, "644"},
 		"user":           {&v1.PodSecurityContext{RunAsUser: &uid}, "600"},
-		"group":          {&v1.PodSecurityContext{FSGroup: &gid}, "660"},
-		"user and group": {&v1.PodSecurityContext{RunAsUser: &uid, FSGroup: &gid}, "660"},
+		"group":          {&v1.PodSecurityContext{FSGroup: &gid}, "640"},
+		"user and group": {&v1.PodSecurityContext{RunAsUser: &uid, FSGroup: &gid}, "640"},
 	} {
 		f := newFixture(t)
 		pod := podOf(token)
@@ -695,7 +695,7 @@ func TestFSGroupKeepsWhatMatches(t *testing.T) {
 		}
 		return info.Mode()
 	}
-	if err := setGroup(dir, &gid, onRootMismatch()); err != nil {
+	if err := setGroup(dir, &gid, onRootMismatch(), false); err != nil {
 		t.Fatal(err)
 	}
 	if mode(file) != 0o660 || mode(sub) != os.ModeDir|os.ModeSetgid|0o770 {
@@ -704,13 +704,16 @@ func TestFSGroupKeepsWhatMatches(t *testing.T) {
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := setGroup(dir, &gid, onRootMismatch()); err != nil || mode(file) != 0o600 {
+	if err := setGroup(dir, &gid, onRootMismatch(), false); err != nil || mode(file) != 0o600 {
 		t.Errorf("OnRootMismatch touched a volume that matches: %v, %v", mode(file), err)
 	}
-	if err := setGroup(dir, &gid, nil); err != nil || mode(file) != 0o660 {
+	if err := setGroup(dir, &gid, nil, false); err != nil || mode(file) != 0o660 {
 		t.Errorf("Always did not touch the volume: %v, %v", mode(file), err)
 	}
-	if err := setGroup(dir, nil, nil); err != nil {
+	if err := errors.Join(os.Chmod(file, 0o400), setGroup(dir, &gid, nil, true)); err != nil || mode(file) != 0o440 {
+		t.Errorf("a volume that is only read: %v, %v", mode(file), err)
+	}
+	if err := setGroup(dir, nil, nil, false); err != nil {
 		t.Error(err)
 	}
 }
