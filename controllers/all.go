@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"proa/controllers/admissionregistration"
 	"proa/controllers/apps"
 	"proa/controllers/batch"
 	"proa/controllers/bootstrap"
@@ -95,6 +97,7 @@ func All() []Entry {
 		{"persistentvolumeclaim-protection-controller", v1("persistentvolumeclaims", "pods"), storage.SetupClaimProtection},
 		{"persistentvolume-protection-controller", v1("persistentvolumes"), storage.SetupVolumeProtection},
 		{"volumeattributesclass-protection-controller", append(in("storage.k8s.io", "volumeattributesclasses"), v1("persistentvolumes", "persistentvolumeclaims")...), storage.SetupAttributesProtection},
+		{"validatingadmissionpolicy-status-controller", in("admissionregistration.k8s.io", "validatingadmissionpolicies"), admissionregistration.SetupPolicyStatus},
 		{"clusterrole-aggregation-controller", in("rbac.authorization.k8s.io", "clusterroles"), bootstrap.SetupClusterRoleAggregation},
 	}
 }
@@ -104,28 +107,29 @@ func All() []Entry {
 // other kinds it keeps the metadata only.
 func cachedWhole() map[schema.GroupVersionResource]client.Object {
 	return map[schema.GroupVersionResource]client.Object{
-		v1("pods")[0]:                                              &corev1.Pod{},
-		v1("nodes")[0]:                                             &corev1.Node{},
-		v1("namespaces")[0]:                                        &corev1.Namespace{},
-		v1("services")[0]:                                          &corev1.Service{},
-		v1("endpoints")[0]:                                         &corev1.Endpoints{}, //nolint:staticcheck // still served
-		v1("replicationcontrollers")[0]:                            &corev1.ReplicationController{},
-		in("apps", "replicasets")[0]:                               &appsv1.ReplicaSet{},
-		in("apps", "deployments")[0]:                               &appsv1.Deployment{},
-		in("apps", "daemonsets")[0]:                                &appsv1.DaemonSet{},
-		in("apps", "statefulsets")[0]:                              &appsv1.StatefulSet{},
-		v1("persistentvolumes")[0]:                                 &corev1.PersistentVolume{},
-		in("storage.k8s.io", "volumeattributesclasses")[0]:         &storagev1.VolumeAttributesClass{},
-		v1("persistentvolumeclaims")[0]:                            &corev1.PersistentVolumeClaim{},
-		in("apps", "controllerrevisions")[0]:                       &appsv1.ControllerRevision{},
-		in("batch", "jobs")[0]:                                     &batchv1.Job{},
-		in("batch", "cronjobs")[0]:                                 &batchv1.CronJob{},
-		in("policy", "poddisruptionbudgets")[0]:                    &policyv1.PodDisruptionBudget{},
-		v1("resourcequotas")[0]:                                    &corev1.ResourceQuota{},
-		in("resource.k8s.io", "resourceclaims")[0]:                 &resourcev1.ResourceClaim{},
-		in("resource.k8s.io", "deviceclasses")[0]:                  &resourcev1.DeviceClass{},
-		in("discovery.k8s.io", "endpointslices")[0]:                &discoveryv1.EndpointSlice{},
-		in("coordination.k8s.io", "leases")[0]:                     &coordinationv1.Lease{},
-		in("certificates.k8s.io", "certificatesigningrequests")[0]: &certificatesv1.CertificateSigningRequest{},
+		v1("pods")[0]:                                      &corev1.Pod{},
+		v1("nodes")[0]:                                     &corev1.Node{},
+		v1("namespaces")[0]:                                &corev1.Namespace{},
+		v1("services")[0]:                                  &corev1.Service{},
+		v1("endpoints")[0]:                                 &corev1.Endpoints{}, //nolint:staticcheck // still served
+		v1("replicationcontrollers")[0]:                    &corev1.ReplicationController{},
+		in("apps", "replicasets")[0]:                       &appsv1.ReplicaSet{},
+		in("apps", "deployments")[0]:                       &appsv1.Deployment{},
+		in("apps", "daemonsets")[0]:                        &appsv1.DaemonSet{},
+		in("apps", "statefulsets")[0]:                      &appsv1.StatefulSet{},
+		v1("persistentvolumes")[0]:                         &corev1.PersistentVolume{},
+		in("storage.k8s.io", "volumeattributesclasses")[0]: &storagev1.VolumeAttributesClass{},
+		v1("persistentvolumeclaims")[0]:                    &corev1.PersistentVolumeClaim{},
+		in("apps", "controllerrevisions")[0]:               &appsv1.ControllerRevision{},
+		in("batch", "jobs")[0]:                             &batchv1.Job{},
+		in("batch", "cronjobs")[0]:                         &batchv1.CronJob{},
+		in("policy", "poddisruptionbudgets")[0]:            &policyv1.PodDisruptionBudget{},
+		v1("resourcequotas")[0]:                            &corev1.ResourceQuota{},
+		in("resource.k8s.io", "resourceclaims")[0]:         &resourcev1.ResourceClaim{},
+		in("resource.k8s.io", "deviceclasses")[0]:          &resourcev1.DeviceClass{},
+		in("discovery.k8s.io", "endpointslices")[0]:        &discoveryv1.EndpointSlice{},
+		in("admissionregistration.k8s.io", "validatingadmissionpolicies")[0]: &admissionregistrationv1.ValidatingAdmissionPolicy{},
+		in("coordination.k8s.io", "leases")[0]:                               &coordinationv1.Lease{},
+		in("certificates.k8s.io", "certificatesigningrequests")[0]:           &certificatesv1.CertificateSigningRequest{},
 	}
 }

@@ -1,0 +1,2 @@
+// Package admissionregistration holds the controllers of admission's own objects.
+package admissionregistration
