@@ -32,10 +32,12 @@ func DaemonSet() *kind.Kind[daemonSet] {
 		Default:    defaultDaemonSet,
 		PrepareForCreate: func(_ context.Context, d daemonSet) {
 			d.Status = appsv1.DaemonSetStatus{}
+			core.DropDisabledTemplateFields(&d.Spec.Template, nil)
 			setTemplateGeneration(d, max(templateGeneration(d), 1))
 		},
 		PrepareForUpdate: func(_ context.Context, d, old daemonSet) {
 			d.Status = old.Status
+			core.DropDisabledTemplateFields(&d.Spec.Template, &old.Spec.Template)
 			n := templateGeneration(old)
 			if !equality.Semantic.DeepEqual(d.Spec.Template, old.Spec.Template) {
 				n++
@@ -43,10 +45,12 @@ func DaemonSet() *kind.Kind[daemonSet] {
 			setTemplateGeneration(d, n)
 		},
 		Spec:     func(d daemonSet) any { return &d.Spec },
-		Validate: func(_ context.Context, d daemonSet) field.ErrorList { return validateDaemonSet(d) },
+		Validate: func(_ context.Context, d daemonSet) field.ErrorList { return validateDaemonSet(d, nil) },
 		ValidateUpdate: func(_ context.Context, d, old daemonSet) field.ErrorList {
-			return core.ValidateImmutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))
+			errs := core.ValidateImmutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))
+			return append(errs, validateDaemonSet(d, old)...)
 		},
+		UpdateValidatesAlone: true,
 		Warnings: func(_ context.Context, d, old daemonSet) []string {
 			return templateWarnings(old == nil || templateGeneration(d) != templateGeneration(old), &d.Spec.Template)
 		},
@@ -106,9 +110,16 @@ func defaultDaemonSet(d daemonSet) {
 	}
 }
 
-func validateDaemonSet(d daemonSet) field.ErrorList {
+// validateDaemonSet checks a daemon set; old is nil on create.
+func validateDaemonSet(d, old daemonSet) field.ErrorList {
 	s, spec := &d.Spec, field.NewPath("spec")
-	errs := metav1validation.ValidateLabelSelector(s.Selector, metav1validation.LabelSelectorValidationOptions{}, spec.Child("selector"))
+	var template *corev1.PodTemplateSpec
+	lenient := metav1validation.LabelSelectorValidationOptions{}
+	if old != nil {
+		template = &old.Spec.Template
+		lenient.AllowInvalidLabelValueInSelector = metav1validation.LabelSelectorHasInvalidLabelValue(old.Spec.Selector)
+	}
+	errs := metav1validation.ValidateLabelSelector(s.Selector, lenient, spec.Child("selector"))
 	if s.Selector != nil && len(s.Selector.MatchLabels)+len(s.Selector.MatchExpressions) == 0 {
 		errs = append(errs, field.Invalid(spec.Child("selector"), s.Selector, "empty selector is invalid for daemonset"))
 	}
@@ -119,7 +130,7 @@ func validateDaemonSet(d daemonSet) field.ErrorList {
 	if selector == nil {
 		selector = &metav1.LabelSelector{}
 	}
-	errs = append(errs, core.ValidateReplicatedTemplate(&s.Template, selector, "DaemonSet", spec.Child("template"))...)
+	errs = append(errs, core.ValidateReplicatedTemplate(&s.Template, template, selector, "DaemonSet", spec.Child("template"))...)
 	errs = append(errs, core.ValidateNonnegative(int64(s.MinReadySeconds), spec.Child("minReadySeconds"))...)
 	errs = append(errs, validateDaemonSetStrategy(&s.UpdateStrategy, spec.Child("updateStrategy"))...)
 	if n := s.RevisionHistoryLimit; n != nil {

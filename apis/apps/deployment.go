@@ -22,21 +22,29 @@ type deployment = *appsv1.Deployment
 func Deployment() *kind.Kind[deployment] {
 	selector := func(d deployment) *metav1.LabelSelector { return d.Spec.Selector }
 	return &kind.Kind[deployment]{
-		GVK:              appsv1.SchemeGroupVersion.WithKind("Deployment"),
-		Resource:         "deployments",
-		ShortNames:       []string{"deploy"},
-		Categories:       []string{"all"},
-		New:              func() deployment { return &appsv1.Deployment{} },
-		NewList:          func() runtime.Object { return &appsv1.DeploymentList{} },
-		Default:          defaultDeployment,
-		PrepareForCreate: func(_ context.Context, d deployment) { d.Status = appsv1.DeploymentStatus{} },
-		PrepareForUpdate: func(_ context.Context, d, old deployment) { d.Status = old.Status },
+		GVK:        appsv1.SchemeGroupVersion.WithKind("Deployment"),
+		Resource:   "deployments",
+		ShortNames: []string{"deploy"},
+		Categories: []string{"all"},
+		New:        func() deployment { return &appsv1.Deployment{} },
+		NewList:    func() runtime.Object { return &appsv1.DeploymentList{} },
+		Default:    defaultDeployment,
+		PrepareForCreate: func(_ context.Context, d deployment) {
+			d.Status = appsv1.DeploymentStatus{}
+			core.DropDisabledTemplateFields(&d.Spec.Template, nil)
+		},
+		PrepareForUpdate: func(_ context.Context, d, old deployment) {
+			d.Status = old.Status
+			core.DropDisabledTemplateFields(&d.Spec.Template, &old.Spec.Template)
+		},
 		// Annotations count too: they are copied to the replica sets.
 		Spec:     func(d deployment) any { return []any{&d.Spec, d.Annotations} },
-		Validate: func(_ context.Context, d deployment) field.ErrorList { return validateDeployment(d) },
+		Validate: func(_ context.Context, d deployment) field.ErrorList { return validateDeployment(d, nil) },
 		ValidateUpdate: func(_ context.Context, d, old deployment) field.ErrorList {
-			return core.ValidateImmutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))
+			errs := validateDeployment(d, &old.Spec.Template)
+			return append(errs, core.ValidateImmutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
 		},
+		UpdateValidatesAlone: true,
 		Warnings: func(_ context.Context, d, old deployment) []string {
 			if old == nil {
 				return append(nameWarnings(d.Name), templateWarnings(true, &d.Spec.Template)...)
@@ -45,6 +53,7 @@ func Deployment() *kind.Kind[deployment] {
 		},
 		Columns: deploymentColumns(selector),
 		Status: &kind.Status[deployment]{
+			ResetFields: []string{"spec", "metadata.labels"},
 			Prepare: func(_ context.Context, d, old deployment) {
 				d.Spec = old.Spec
 				d.Labels = old.Labels
@@ -86,10 +95,11 @@ func defaultDeployment(d deployment) {
 	}
 }
 
-func validateDeployment(d deployment) field.ErrorList {
+// validateDeployment checks one whose template was old; nil for none.
+func validateDeployment(d deployment, old *corev1.PodTemplateSpec) field.ErrorList {
 	s, spec := &d.Spec, field.NewPath("spec")
 	errs := core.ValidateNonnegative(int64(ptr.Deref(s.Replicas, 0)), spec.Child("replicas"))
-	errs = append(errs, validateSelected(s.Selector, &s.Template, "ReplicaSet", "deployment", spec)...)
+	errs = append(errs, validateSelected(s.Selector, &s.Template, old, "ReplicaSet", "deployment", spec)...)
 	errs = append(errs, validateDeploymentStrategy(&s.Strategy, spec.Child("strategy"))...)
 	errs = append(errs, core.ValidateNonnegative(int64(s.MinReadySeconds), spec.Child("minReadySeconds"))...)
 	if n := s.RevisionHistoryLimit; n != nil {

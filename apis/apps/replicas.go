@@ -21,8 +21,9 @@ import (
 // What the kinds of this group have in common.
 
 // validateSelected checks a selector and the template of the pods it selects;
-// owner is the kind's name, in lower case in the message about empty selectors.
-func validateSelected(selector *metav1.LabelSelector, template *corev1.PodTemplateSpec, owner, emptyOwner string, spec *field.Path) (errs field.ErrorList) {
+// owner is the kind's name, in lower case in the message about empty selectors;
+// old is the template before, nil if there is none.
+func validateSelected(selector *metav1.LabelSelector, template, old *corev1.PodTemplateSpec, owner, emptyOwner string, spec *field.Path) (errs field.ErrorList) {
 	path := spec.Child("selector")
 	if selector == nil {
 		errs = append(errs, field.Required(path, ""))
@@ -35,7 +36,7 @@ func validateSelected(selector *metav1.LabelSelector, template *corev1.PodTempla
 	if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 		return append(errs, field.Invalid(path, selector, "invalid label selector"))
 	}
-	return append(errs, core.ValidateReplicatedTemplate(template, selector, owner, spec.Child("template"))...)
+	return append(errs, core.ValidateReplicatedTemplate(template, old, selector, owner, spec.Child("template"))...)
 }
 
 // validateIntOrPercent wants an integer that is not negative, or a percentage.

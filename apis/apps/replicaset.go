@@ -41,18 +41,21 @@ func ReplicaSet() *kind.Kind[replicaSet] {
 				r.Spec.Replicas = ptr.To[int32](1)
 			}
 		},
-		PrepareForCreate: func(_ context.Context, r replicaSet) { r.Status = appsv1.ReplicaSetStatus{} },
-		PrepareForUpdate: func(_ context.Context, r, old replicaSet) { r.Status = old.Status },
-		Spec:             func(r replicaSet) any { return &r.Spec },
-		Validate: func(_ context.Context, r replicaSet) field.ErrorList {
-			path := field.NewPath("spec")
-			errs := core.ValidateNonnegative(int64(ptr.Deref(r.Spec.Replicas, 0)), path.Child("replicas"))
-			errs = append(errs, core.ValidateNonnegative(int64(r.Spec.MinReadySeconds), path.Child("minReadySeconds"))...)
-			return append(errs, validateSelected(r.Spec.Selector, &r.Spec.Template, "ReplicaSet", "deployment", path)...)
+		PrepareForCreate: func(_ context.Context, r replicaSet) {
+			r.Status = appsv1.ReplicaSetStatus{}
+			core.DropDisabledTemplateFields(&r.Spec.Template, nil)
 		},
+		PrepareForUpdate: func(_ context.Context, r, old replicaSet) {
+			r.Status = old.Status
+			core.DropDisabledTemplateFields(&r.Spec.Template, &old.Spec.Template)
+		},
+		Spec:     func(r replicaSet) any { return &r.Spec },
+		Validate: func(_ context.Context, r replicaSet) field.ErrorList { return validateReplicaSet(r, nil) },
 		ValidateUpdate: func(_ context.Context, r, old replicaSet) field.ErrorList {
-			return core.ValidateImmutable(r.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))
+			errs := validateReplicaSet(r, &old.Spec.Template)
+			return append(errs, core.ValidateImmutable(r.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))...)
 		},
+		UpdateValidatesAlone: true,
 		Warnings: func(_ context.Context, r, old replicaSet) []string {
 			if old == nil {
 				return append(nameWarnings(r.Name), templateWarnings(true, &r.Spec.Template)...)
@@ -79,4 +82,12 @@ func ReplicaSet() *kind.Kind[replicaSet] {
 			func(r replicaSet) int32 { return r.Status.Replicas },
 			selector),
 	}
+}
+
+// validateReplicaSet checks one whose template was old; nil for none.
+func validateReplicaSet(r replicaSet, old *corev1.PodTemplateSpec) field.ErrorList {
+	path := field.NewPath("spec")
+	errs := core.ValidateNonnegative(int64(ptr.Deref(r.Spec.Replicas, 0)), path.Child("replicas"))
+	errs = append(errs, core.ValidateNonnegative(int64(r.Spec.MinReadySeconds), path.Child("minReadySeconds"))...)
+	return append(errs, validateSelected(r.Spec.Selector, &r.Spec.Template, old, "ReplicaSet", "deployment", path)...)
 }

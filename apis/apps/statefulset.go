@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -30,25 +32,40 @@ func StatefulSet() *kind.Kind[statefulSet] {
 		kind.AgeColumn[statefulSet](),
 	}, core.ContainerColumns(func(s statefulSet) []corev1.Container { return s.Spec.Template.Spec.Containers })...)
 	return &kind.Kind[statefulSet]{
-		GVK:              appsv1.SchemeGroupVersion.WithKind("StatefulSet"),
-		Resource:         "statefulsets",
-		ShortNames:       []string{"sts"},
-		Categories:       []string{"all"},
-		New:              func() statefulSet { return &appsv1.StatefulSet{} },
-		NewList:          func() runtime.Object { return &appsv1.StatefulSetList{} },
-		Default:          defaultStatefulSet,
-		PrepareForCreate: func(_ context.Context, s statefulSet) { s.Status = appsv1.StatefulSetStatus{} },
-		PrepareForUpdate: func(_ context.Context, s, old statefulSet) { s.Status = old.Status },
-		Spec:             func(s statefulSet) any { return &s.Spec },
+		GVK:        appsv1.SchemeGroupVersion.WithKind("StatefulSet"),
+		Resource:   "statefulsets",
+		ShortNames: []string{"sts"},
+		Categories: []string{"all"},
+		New:        func() statefulSet { return &appsv1.StatefulSet{} },
+		NewList:    func() runtime.Object { return &appsv1.StatefulSetList{} },
+		Default:    defaultStatefulSet,
+		PrepareForCreate: func(_ context.Context, s statefulSet) {
+			s.Status = appsv1.StatefulSetStatus{}
+			dropMaxUnavailable(&s.Spec, nil)
+			core.DropDisabledTemplateFields(&s.Spec.Template, nil)
+		},
+		PrepareForUpdate: func(_ context.Context, s, old statefulSet) {
+			s.Status = old.Status
+			dropMaxUnavailable(&s.Spec, &old.Spec)
+			core.DropDisabledTemplateFields(&s.Spec.Template, &old.Spec.Template)
+		},
+		Spec: func(s statefulSet) any { return &s.Spec },
 		// Pods are named after it, with an ordinal.
 		ValidateName:         validation.NameIsDNSLabel,
 		UpdateValidatesAlone: true,
-		Validate:             func(_ context.Context, s statefulSet) field.ErrorList { return validateStatefulSet(&s.Spec, true) },
+		Validate:             func(_ context.Context, s statefulSet) field.ErrorList { return validateStatefulSet(&s.Spec, nil) },
 		ValidateUpdate: func(_ context.Context, s, old statefulSet) field.ErrorList {
-			return append(validateStatefulSet(&s.Spec, false), validateStatefulSetChange(s, old)...)
+			return append(validateStatefulSet(&s.Spec, &old.Spec), validateStatefulSetChange(s, old)...)
 		},
 		Warnings: func(_ context.Context, s, old statefulSet) []string {
 			warnings := templateWarnings(old == nil || s.Generation != old.Generation, &s.Spec.Template)
+			for i := range s.Spec.VolumeClaimTemplates {
+				claim := field.NewPath("spec", "volumeClaimTemplates").Index(i)
+				if old != nil {
+					claim = claim.Child("Spec")
+				}
+				warnings = append(warnings, core.ClaimSpecWarnings(&s.Spec.VolumeClaimTemplates[i].Spec, claim)...)
+			}
 			if n := s.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
 				warnings = append(warnings, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
 			}
@@ -107,7 +124,26 @@ func defaultStatefulSet(s statefulSet) {
 	}
 }
 
-func validateStatefulSet(s *appsv1.StatefulSetSpec, create bool) (errs field.ErrorList) {
+// dropMaxUnavailable drops what is behind a gate (MaxUnavailableStatefulSet).
+func dropMaxUnavailable(s, old *appsv1.StatefulSetSpec) {
+	used := old != nil && old.UpdateStrategy.RollingUpdate != nil && old.UpdateStrategy.RollingUpdate.MaxUnavailable != nil
+	if r := s.UpdateStrategy.RollingUpdate; r != nil && !used {
+		r.MaxUnavailable = nil
+	}
+}
+
+// validateStatefulSet checks a spec; old is nil on create.
+func validateStatefulSet(s, old *appsv1.StatefulSetSpec) field.ErrorList {
+	errs := validateStatefulSetFields(s, old == nil)
+	if old == nil {
+		return append(errs, validateStatefulSetPods(s, nil, false)...)
+	}
+	// Sets that could be stored before their pods were checked can still change.
+	broken := len(validateStatefulSetFields(old, false))+len(validateStatefulSetPods(old, &old.Template, false)) > 0
+	return append(errs, validateStatefulSetPods(s, &old.Template, broken)...)
+}
+
+func validateStatefulSetFields(s *appsv1.StatefulSetSpec, create bool) (errs field.ErrorList) {
 	spec := field.NewPath("spec")
 	switch p := s.PodManagementPolicy; p {
 	case "":
@@ -123,7 +159,7 @@ func validateStatefulSet(s *appsv1.StatefulSetSpec, create bool) (errs field.Err
 	}
 	if create {
 		for i := range s.VolumeClaimTemplates {
-			errs = append(errs, core.ValidateClaimSpec(&s.VolumeClaimTemplates[i].Spec, spec.Child("volumeClaimTemplates").Index(i).Child("spec"))...)
+			errs = append(errs, core.ValidateClaimSpec(&s.VolumeClaimTemplates[i].Spec, nil, spec.Child("volumeClaimTemplates").Index(i).Child("spec"))...)
 		}
 	}
 	errs = append(errs, core.ValidateNonnegative(int64(ptr.Deref(s.Replicas, 0)), spec.Child("replicas"))...)
@@ -134,7 +170,50 @@ func validateStatefulSet(s *appsv1.StatefulSetSpec, create bool) (errs field.Err
 	if create && s.ServiceName != "" {
 		errs = append(errs, core.ValidateDNSLabel(s.ServiceName, spec.Child("serviceName"))...)
 	}
-	// The controller sets host name and subdomain, and adds the claims' volumes.
+	return errs
+}
+
+// validateStatefulSetPods checks selector and template, whose pods are let pass
+// if they were broken before.
+func validateStatefulSetPods(s *appsv1.StatefulSetSpec, old *corev1.PodTemplateSpec, broken bool) (errs field.ErrorList) {
+	spec := field.NewPath("spec")
+	path, template := spec.Child("selector"), spec.Child("template")
+	if s.Selector == nil {
+		errs = append(errs, field.Required(path, ""))
+	} else {
+		errs = append(errs, metav1validation.ValidateLabelSelector(s.Selector, metav1validation.LabelSelectorValidationOptions{}, path)...)
+		if len(s.Selector.MatchLabels)+len(s.Selector.MatchExpressions) == 0 {
+			errs = append(errs, field.Invalid(path, s.Selector, "empty selector is invalid for statefulset"))
+		}
+	}
+	selector, err := metav1.LabelSelectorAsSelector(s.Selector)
+	switch {
+	case err != nil:
+		errs = append(errs, field.Invalid(path, s.Selector, ""))
+	case !selector.Empty() && !selector.Matches(labels.Set(s.Template.Labels)):
+		errs = append(errs, field.Invalid(template.Child("metadata", "labels"), s.Template.Labels, "`selector` does not match template `labels`"))
+	}
+	if err == nil && !broken {
+		errs = append(errs, core.ValidatePodTemplate(templateWithClaims(s), old, template)...)
+	}
+	if err == nil {
+		errs = append(errs, core.ValidateTemplateMeta(&s.Template, old, template)...)
+	}
+	if s.Template.Spec.RestartPolicy != corev1.RestartPolicyAlways {
+		errs = append(errs, field.NotSupported(template.Child("spec", "restartPolicy"), s.Template.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
+	}
+	if s.Template.Spec.ActiveDeadlineSeconds != nil {
+		errs = append(errs, field.Forbidden(template.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in StatefulSet is not Supported"))
+	}
+	return errs
+}
+
+// templateWithClaims is the template as the controller uses it: it sets host name
+// and subdomain, and adds the claims' volumes.
+func templateWithClaims(s *appsv1.StatefulSetSpec) *corev1.PodTemplateSpec {
+	if s.Template.Spec.Subdomain == "" && s.Template.Spec.Hostname == "" && len(s.VolumeClaimTemplates) == 0 {
+		return &s.Template
+	}
 	template := s.Template.DeepCopy()
 	template.Spec.Subdomain, template.Spec.Hostname = "", ""
 	claimed := map[string]bool{}
@@ -152,7 +231,7 @@ func validateStatefulSet(s *appsv1.StatefulSetSpec, create bool) (errs field.Err
 		}
 	}
 	template.Spec.Volumes = volumes
-	return append(errs, validateSelected(s.Selector, template, "StatefulSet", "statefulset", spec)...)
+	return template
 }
 
 func validateStatefulSetStrategy(s *appsv1.StatefulSetUpdateStrategy, path *field.Path) (errs field.ErrorList) {

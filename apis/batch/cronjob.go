@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,16 +25,26 @@ type cronJob = *batchv1.CronJob
 // CronJob starts jobs on a schedule.
 func CronJob() *kind.Kind[cronJob] {
 	return &kind.Kind[cronJob]{
-		GVK:              batchv1.SchemeGroupVersion.WithKind("CronJob"),
-		Resource:         "cronjobs",
-		ShortNames:       []string{"cj"},
-		Categories:       []string{"all"},
-		New:              func() cronJob { return &batchv1.CronJob{} },
-		NewList:          func() runtime.Object { return &batchv1.CronJobList{} },
-		Default:          defaultCronJob,
-		PrepareForCreate: func(_ context.Context, c cronJob) { c.Status = batchv1.CronJobStatus{} },
-		PrepareForUpdate: func(_ context.Context, c, old cronJob) { c.Status = old.Status },
-		Spec:             func(c cronJob) any { return &c.Spec },
+		GVK:        batchv1.SchemeGroupVersion.WithKind("CronJob"),
+		Resource:   "cronjobs",
+		ShortNames: []string{"cj"},
+		Categories: []string{"all"},
+		New:        func() cronJob { return &batchv1.CronJob{} },
+		NewList:    func() runtime.Object { return &batchv1.CronJobList{} },
+		Default:    defaultCronJob,
+		PrepareForCreate: func(_ context.Context, c cronJob) {
+			c.Status = batchv1.CronJobStatus{}
+			c.Spec.JobTemplate.Spec.Scheduling = nil // behind a gate (WorkloadWithJob)
+			core.DropDisabledTemplateFields(&c.Spec.JobTemplate.Spec.Template, nil)
+		},
+		PrepareForUpdate: func(_ context.Context, c, old cronJob) {
+			c.Status = old.Status
+			if old.Spec.JobTemplate.Spec.Scheduling == nil {
+				c.Spec.JobTemplate.Spec.Scheduling = nil
+			}
+			core.DropDisabledTemplateFields(&c.Spec.JobTemplate.Spec.Template, &old.Spec.JobTemplate.Spec.Template)
+		},
+		Spec: func(c cronJob) any { return &c.Spec },
 		Validate: func(_ context.Context, c cronJob) field.ErrorList {
 			errs := validateCronJobSpec(&c.Spec, nil)
 			if len(c.Name) > validation.DNS1035LabelMaxLength-11 { // its jobs' names get a suffix
@@ -96,7 +105,11 @@ func validateCronJobSpec(s, old *batchv1.CronJobSpec) (errs field.ErrorList) {
 			[]batchv1.ConcurrencyPolicy{batchv1.AllowConcurrent, batchv1.ForbidConcurrent, batchv1.ReplaceConcurrent}))
 	}
 	job, template := &s.JobTemplate.Spec, spec.Child("jobTemplate", "spec")
-	errs = append(errs, validateJobSpec(job, template)...)
+	var pods *corev1.PodTemplateSpec
+	if old != nil {
+		pods = &old.JobTemplate.Spec.Template
+	}
+	errs = append(errs, validateJobSpec(job, pods, template)...)
 	if job.Selector != nil {
 		errs = append(errs, field.Invalid(template.Child("selector"), job.Selector, "`selector` will be auto-generated"))
 	}
@@ -165,9 +178,9 @@ func cronJobWarnings(c, old cronJob) (warnings []string) {
 	if old == nil || old.Generation != c.Generation {
 		warnings = append(warnings, jobSpecWarnings(&c.Spec.JobTemplate.Spec, field.NewPath("spec", "jobTemplate", "spec"))...)
 	}
-	if strings.Contains(c.Spec.Schedule, "TZ") {
-		warnings = append(warnings, fmt.Sprintf("%s: use of TZ or CRON_TZ in %s is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details",
-			field.NewPath("spec", "schedule"), strconv.Quote(c.Spec.Schedule)))
+	if old != nil && strings.Contains(c.Spec.Schedule, "TZ") {
+		warnings = append(warnings, fmt.Sprintf("cannot use TZ or CRON_TZ in %s, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details",
+			field.NewPath("spec", "spec", "schedule")))
 	}
 	return warnings
 }

@@ -43,10 +43,18 @@ func Job() *kind.Kind[job] {
 				generateSelector(j)
 			}
 			j.Status = batchv1.JobStatus{}
+			j.Spec.Scheduling = nil // behind a gate (WorkloadWithJob)
+			core.DropDisabledTemplateFields(&j.Spec.Template, nil)
 		},
-		PrepareForUpdate: func(_ context.Context, j, old job) { j.Status = old.Status },
-		Spec:             func(j job) any { return &j.Spec },
-		Validate:         func(_ context.Context, j job) field.ErrorList { return validateJob(j, nil) },
+		PrepareForUpdate: func(_ context.Context, j, old job) {
+			j.Status = old.Status
+			if old.Spec.Scheduling == nil {
+				j.Spec.Scheduling = nil
+			}
+			core.DropDisabledTemplateFields(&j.Spec.Template, &old.Spec.Template)
+		},
+		Spec:     func(j job) any { return &j.Spec },
+		Validate: func(_ context.Context, j job) field.ErrorList { return validateJob(j, nil) },
 		ValidateUpdate: func(_ context.Context, j, old job) field.ErrorList {
 			return append(validateJob(j, old), validateJobChange(j, old)...)
 		},

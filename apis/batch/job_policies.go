@@ -142,8 +142,24 @@ func countIndexes(text string, completions int32) (total int32, err error) {
 	if text == "" {
 		return 0, nil
 	}
-	last := int64(-1)
-	number := func(s string) (int64, error) {
+	last, any := int32(0), false
+	for _, part := range strings.Split(text, ",") {
+		from, to, err := parseInterval(part, completions)
+		if err != nil {
+			return 0, err
+		}
+		if any && from <= last {
+			return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", last, from)
+		}
+		total += to - from + 1
+		last, any = to, true
+	}
+	return total, nil
+}
+
+// parseInterval reads "3" or "3-5", both ends included.
+func parseInterval(text string, completions int32) (from, to int32, err error) {
+	number := func(s string) (int32, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			return 0, fmt.Errorf("cannot convert string to integer for index: %q", s)
@@ -151,31 +167,49 @@ func countIndexes(text string, completions int32) (total int32, err error) {
 		if n >= int(completions) {
 			return 0, fmt.Errorf("too large index: %q", s)
 		}
-		return int64(n), nil
+		return int32(n), nil
 	}
-	for _, interval := range strings.Split(text, ",") {
-		ends := strings.Split(interval, "-")
-		if len(ends) > 2 {
-			return 0, fmt.Errorf("the fragment %q violates the requirement that an index interval can have at most two parts separated by '-'", interval)
-		}
-		from, err := number(ends[0])
-		if err != nil {
-			return 0, err
-		}
-		if from <= last {
-			return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", last, from)
-		}
-		to := from
-		if len(ends) == 2 {
-			if to, err = number(ends[1]); err != nil {
-				return 0, err
-			}
-			if to <= from {
-				return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", from, to)
-			}
-		}
-		total += int32(to - from + 1)
-		last = to
+	ends := strings.Split(text, "-")
+	if len(ends) > 2 {
+		return 0, 0, fmt.Errorf("the fragment %q violates the requirement that an index interval can have at most two parts separated by '-'", text)
 	}
-	return total, nil
+	if from, err = number(ends[0]); err != nil || len(ends) == 1 {
+		return from, from, err
+	}
+	if to, err = number(ends[1]); err != nil {
+		return 0, 0, err
+	}
+	if from >= to {
+		return 0, 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", from, to)
+	}
+	return from, to, nil
+}
+
+// commonIndex finds an index that is in both lists; intervals that cannot be read
+// are passed over.
+func commonIndex(a, b string, completions int32) (int32, bool) {
+	type interval struct{ from, to int32 }
+	read := func(text string) (list []interval) {
+		for _, part := range strings.Split(text, ",") {
+			if from, to, err := parseInterval(part, completions); err == nil {
+				list = append(list, interval{from, to})
+			}
+		}
+		return list
+	}
+	if a == "" || b == "" {
+		return 0, false
+	}
+	x, y := read(a), read(b)
+	for len(x) > 0 && len(y) > 0 {
+		if x[0].from <= y[0].to && y[0].from <= x[0].to {
+			return max(x[0].from, y[0].from), true
+		}
+		if x[0].from <= y[0].from {
+			x = x[1:]
+		} else {
+			y = y[1:]
+		}
+	}
+	return 0, false
 }

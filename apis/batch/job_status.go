@@ -2,8 +2,10 @@ package batch
 
 import (
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/types"
@@ -110,7 +112,9 @@ func validateJobProgress(j, old job, path *field.Path) (errs field.ErrorList) {
 	if s.CompletionTime != nil && was.CompletionTime != nil && !s.CompletionTime.Equal(was.CompletionTime) {
 		errs = append(errs, field.Invalid(path.Child("completionTime"), s.CompletionTime, apivalidation.FieldImmutableErrorMsg))
 	}
-	resuming := is(was, batchv1.JobSuspended) && !is(s, batchv1.JobSuspended)
+	resuming := is(was, batchv1.JobSuspended) && slices.ContainsFunc(s.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobSuspended && c.Status == corev1.ConditionFalse
+	})
 	if was.StartTime != nil && !s.StartTime.Equal(was.StartTime) && !ptr.Deref(j.Spec.Suspend, false) && !resuming {
 		errs = append(errs, field.Invalid(path.Child("startTime"), s.StartTime, "field is immutable for unsuspended job once set"))
 	}
@@ -175,6 +179,11 @@ func validateIndexes(j job, completedChanged, failedChanged bool, path *field.Pa
 		}
 		if j.Spec.BackoffLimitPerIndex == nil {
 			errs = append(errs, field.Invalid(at, *s.FailedIndexes, "cannot set non-null failedIndexes when backoffLimitPerIndex is null"))
+		}
+	}
+	if (completedChanged || failedChanged) && n != nil && s.FailedIndexes != nil {
+		if i, overlap := commonIndex(s.CompletedIndexes, *s.FailedIndexes, *n); overlap {
+			errs = append(errs, field.Invalid(path.Child("failedIndexes"), *s.FailedIndexes, fmt.Sprintf("failedIndexes and completedIndexes overlap at index: %d", i)))
 		}
 	}
 	return errs

@@ -24,17 +24,21 @@ const manyCompletions = 100_000
 func validateJob(j, old job) field.ErrorList {
 	spec := field.NewPath("spec")
 	prefixed := true // jobs of old clusters have the labels without a prefix only
+	var template *corev1.PodTemplateSpec
+	lenient := metav1validation.LabelSelectorValidationOptions{}
 	if old != nil {
+		template = &old.Spec.Template
+		lenient.AllowInvalidLabelValueInSelector = metav1validation.LabelSelectorHasInvalidLabelValue(old.Spec.Selector)
 		_, name := old.Spec.Template.Labels[batchv1.JobNameLabel]
 		_, uid := old.Spec.Template.Labels[batchv1.ControllerUidLabel]
 		prefixed = name && uid
 	}
 	errs := validateGeneratedSelector(j, prefixed)
-	errs = append(errs, validateJobSpec(&j.Spec, spec)...)
+	errs = append(errs, validateJobSpec(&j.Spec, template, spec)...)
 	if j.Spec.Selector == nil {
 		errs = append(errs, field.Required(spec.Child("selector"), ""))
 	} else {
-		errs = append(errs, metav1validation.ValidateLabelSelector(j.Spec.Selector, metav1validation.LabelSelectorValidationOptions{}, spec.Child("selector"))...)
+		errs = append(errs, metav1validation.ValidateLabelSelector(j.Spec.Selector, lenient, spec.Child("selector"))...)
 	}
 	if s, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !s.Matches(labels.Set(j.Spec.Template.Labels)) {
 		errs = append(errs, field.Invalid(spec.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`"))
@@ -78,8 +82,9 @@ func validateGeneratedSelector(j job, prefixed bool) (errs field.ErrorList) {
 	return errs
 }
 
-// validateJobSpec checks what jobs and templates of jobs share.
-func validateJobSpec(s *batchv1.JobSpec, path *field.Path) (errs field.ErrorList) {
+// validateJobSpec checks what jobs and templates of jobs share; old is the pods'
+// template before, nil if there is none.
+func validateJobSpec(s *batchv1.JobSpec, old *corev1.PodTemplateSpec, path *field.Path) (errs field.ErrorList) {
 	nonnegative := func(name string, n *int32) {
 		if n != nil {
 			errs = append(errs, core.ValidateNonnegative(int64(*n), path.Child(name))...)
@@ -123,7 +128,7 @@ func validateJobSpec(s *batchv1.JobSpec, path *field.Path) (errs field.ErrorList
 			errs = append(errs, field.NotSupported(path.Child("podReplacementPolicy"), *p, allowed))
 		}
 	}
-	errs = append(errs, core.ValidatePodTemplate(&s.Template, path.Child("template"))...)
+	errs = append(errs, core.ValidatePodTemplate(&s.Template, old, path.Child("template"))...)
 	return append(errs, validateJobRestart(s, path.Child("template", "spec", "restartPolicy"))...)
 }
 
@@ -200,7 +205,11 @@ func validateJobChange(j, old job) field.ErrorList {
 		errs = append(errs, core.ValidateImmutable(now, before, spec.Child(name))...)
 	}
 	fixed(s.Selector, was.Selector, "selector")
-	fixed(&s.Template, mutableTemplate(j, old), "template")
+	if t := mutableTemplate(j, old); t == &was.Template {
+		fixed(&s.Template, t, "template")
+	} else {
+		fixed(s.Template.Spec, t.Spec, "template.spec")
+	}
 	fixed(s.CompletionMode, was.CompletionMode, "completionMode")
 	fixed(s.PodFailurePolicy, was.PodFailurePolicy, "podFailurePolicy")
 	fixed(s.BackoffLimitPerIndex, was.BackoffLimitPerIndex, "backoffLimitPerIndex")
@@ -213,10 +222,8 @@ func validateJobChange(j, old job) field.ErrorList {
 // new one: where to schedule and what to request, while suspended and with no
 // pods left (KEP-2926, KEP-5440).
 func mutableTemplate(j, old job) *corev1.PodTemplateSpec {
-	if !ptr.Deref(old.Spec.Suspend, false) {
-		return &old.Spec.Template
-	}
-	if old.Status.StartTime != nil && (!hasCondition(old.Status.Conditions, batchv1.JobSuspended) || old.Status.Active > 0) {
+	stopped := old.Status.StartTime == nil || hasCondition(old.Status.Conditions, batchv1.JobSuspended)
+	if !ptr.Deref(old.Spec.Suspend, false) || !stopped || old.Status.Active > 0 {
 		return &old.Spec.Template
 	}
 	t, now := old.Spec.Template.DeepCopy(), &j.Spec.Template
@@ -236,7 +243,7 @@ func mutableTemplate(j, old job) *corev1.PodTemplateSpec {
 	t.Spec.SchedulingGates = now.Spec.SchedulingGates
 	for _, c := range []struct{ into, from []corev1.Container }{{t.Spec.Containers, now.Spec.Containers}, {t.Spec.InitContainers, now.Spec.InitContainers}} {
 		for i := range c.into {
-			if i < len(c.from) && c.into[i].Name == c.from[i].Name {
+			if len(c.into) == len(c.from) && c.into[i].Name == c.from[i].Name {
 				c.into[i].Resources = c.from[i].Resources
 			}
 		}

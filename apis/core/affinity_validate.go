@@ -3,9 +3,11 @@ package core
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -19,14 +21,14 @@ const (
 	weightMsg      = "must be in the range 1-100"
 )
 
-func validateAffinity(a *corev1.Affinity, path *field.Path) (errs field.ErrorList) {
+func validateAffinity(a *corev1.Affinity, l lenience, path *field.Path) (errs field.ErrorList) {
 	if a == nil {
 		return nil
 	}
 	if n := a.NodeAffinity; n != nil {
 		at := path.Child("nodeAffinity")
 		if n.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-			errs = append(errs, ValidateNodeSelector(n.RequiredDuringSchedulingIgnoredDuringExecution, at.Child(requiredTerms))...)
+			errs = append(errs, validateNodeSelector(n.RequiredDuringSchedulingIgnoredDuringExecution, l.nodeValues, at.Child(requiredTerms))...)
 		}
 		for i, t := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 			term := at.Child(preferredTerms).Index(i)
@@ -37,27 +39,32 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) (errs field.ErrorLis
 		}
 	}
 	if p := a.PodAffinity; p != nil {
-		errs = append(errs, validatePodTerms(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, path.Child("podAffinity"))...)
+		errs = append(errs, validatePodTerms(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, l.selectors, path.Child("podAffinity"))...)
 	}
 	if p := a.PodAntiAffinity; p != nil {
-		errs = append(errs, validatePodTerms(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, path.Child("podAntiAffinity"))...)
+		errs = append(errs, validatePodTerms(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, l.selectors, path.Child("podAntiAffinity"))...)
 	}
 	return errs
 }
 
 // ValidateNodeSelector returns what is wrong with a required node selector.
-func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) (errs field.ErrorList) {
+func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) field.ErrorList {
+	return validateNodeSelector(s, false, path)
+}
+
+// validateNodeSelector: anyValue as in validateNodeSelectorTerm.
+func validateNodeSelector(s *corev1.NodeSelector, anyValue bool, path *field.Path) (errs field.ErrorList) {
 	terms := path.Child("nodeSelectorTerms")
 	if len(s.NodeSelectorTerms) == 0 {
 		return field.ErrorList{field.Required(terms, "must have at least one node selector term")}
 	}
 	for i := range s.NodeSelectorTerms {
-		errs = append(errs, validateNodeSelectorTerm(&s.NodeSelectorTerms[i], false, terms.Index(i))...)
+		errs = append(errs, validateNodeSelectorTerm(&s.NodeSelectorTerms[i], anyValue, terms.Index(i))...)
 	}
 	return errs
 }
 
-// ValidateNodeSelectorTerm checks a term; anyValue lets values be no label values
+// validateNodeSelectorTerm checks a term; anyValue lets values be no label values
 // (a preference that never matches does no harm).
 func validateNodeSelectorTerm(t *corev1.NodeSelectorTerm, anyValue bool, path *field.Path) (errs field.ErrorList) {
 	for i, r := range t.MatchExpressions {
@@ -107,23 +114,28 @@ func validateNodeSelectorTerm(t *corev1.NodeSelectorTerm, anyValue bool, path *f
 	return errs
 }
 
-func validatePodTerms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm, path *field.Path) (errs field.ErrorList) {
+func validatePodTerms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm, anyValue bool, path *field.Path) (errs field.ErrorList) {
 	for i := range required {
-		errs = append(errs, validatePodTerm(&required[i], path.Child(requiredTerms).Index(i))...)
+		errs = append(errs, validatePodTerm(&required[i], anyValue, path.Child(requiredTerms).Index(i))...)
 	}
 	for i := range preferred {
 		at := path.Child(preferredTerms).Index(i)
 		if w := preferred[i].Weight; w <= 0 || w > 100 {
 			errs = append(errs, field.Invalid(at.Child("weight"), w, weightMsg))
 		}
-		errs = append(errs, validatePodTerm(&preferred[i].PodAffinityTerm, at.Child("podAffinityTerm"))...)
+		errs = append(errs, validatePodTerm(&preferred[i].PodAffinityTerm, anyValue, at.Child("podAffinityTerm"))...)
 	}
 	return errs
 }
 
-func validatePodTerm(t *corev1.PodAffinityTerm, path *field.Path) field.ErrorList {
-	errs := metav1validation.ValidateLabelSelector(t.LabelSelector, metav1validation.LabelSelectorValidationOptions{}, path.Child("labelSelector"))
-	errs = append(errs, metav1validation.ValidateLabelSelector(t.NamespaceSelector, metav1validation.LabelSelectorValidationOptions{}, path.Child("namespaceSelector"))...)
+func validateTermSelectors(t *corev1.PodAffinityTerm, anyValue bool, path *field.Path) field.ErrorList {
+	o := metav1validation.LabelSelectorValidationOptions{AllowInvalidLabelValueInSelector: anyValue}
+	errs := metav1validation.ValidateLabelSelector(t.LabelSelector, o, path.Child("labelSelector"))
+	return append(errs, metav1validation.ValidateLabelSelector(t.NamespaceSelector, o, path.Child("namespaceSelector"))...)
+}
+
+func validatePodTerm(t *corev1.PodAffinityTerm, anyValue bool, path *field.Path) field.ErrorList {
+	errs := validateTermSelectors(t, anyValue, path)
 	for _, n := range t.Namespaces {
 		errs = append(errs, invalidEach(path.Child("namespace"), n, apivalidation.ValidateNamespaceName(n, false))...)
 	}
@@ -155,8 +167,12 @@ func validateLabelKeys(match, mismatch []string, s *metav1.LabelSelector, path *
 		for key := range s.MatchLabels {
 			seen[key] = true
 		}
+		last := map[string]int{}
+		for i, key := range match {
+			last[key] = i
+		}
 		for _, e := range s.MatchExpressions {
-			if i := slices.Index(match, e.Key); i >= 0 && seen[e.Key] {
+			if i, ok := last[e.Key]; ok && seen[e.Key] {
 				errs = append(errs, field.Invalid(path.Index(i), e.Key, "exists in both matchLabelKeys and labelSelector"))
 			}
 			seen[e.Key] = true
@@ -170,7 +186,7 @@ func validateLabelKeys(match, mismatch []string, s *metav1.LabelSelector, path *
 	return errs
 }
 
-func validateSpread(list []corev1.TopologySpreadConstraint, path *field.Path) (errs field.ErrorList) {
+func validateSpread(list []corev1.TopologySpreadConstraint, l lenience, path *field.Path) (errs field.ErrorList) {
 	for i := range list {
 		s, at := &list[i], path.Index(i)
 		errs = append(errs, ValidatePositive(int64(s.MaxSkew), at.Child("maxSkew"))...)
@@ -196,14 +212,51 @@ func validateSpread(list []corev1.TopologySpreadConstraint, path *field.Path) (e
 		if p := s.NodeTaintsPolicy; p != nil {
 			errs = append(errs, supported(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
-		errs = append(errs, validateLabelKeys(s.MatchLabelKeys, nil, s.LabelSelector, at)...)
-		errs = append(errs, metav1validation.ValidateLabelSelector(s.LabelSelector, metav1validation.LabelSelectorValidationOptions{}, at.Child("labelSelector"))...)
+		if l.spreadKeys {
+			errs = append(errs, validateOldSpreadKeys(s, at.Child("matchLabelKeys"))...)
+		} else {
+			errs = append(errs, validateLabelKeys(s.MatchLabelKeys, nil, s.LabelSelector, at)...)
+		}
+		if !l.spreadSelectors {
+			errs = append(errs, metav1validation.ValidateLabelSelector(s.LabelSelector, metav1validation.LabelSelectorValidationOptions{}, at.Child("labelSelector"))...)
+		}
+	}
+	return errs
+}
+
+// validateOldSpreadKeys is how keys were checked before their terms were put
+// into the selector.
+func validateOldSpreadKeys(s *corev1.TopologySpreadConstraint, path *field.Path) (errs field.ErrorList) {
+	if len(s.MatchLabelKeys) == 0 {
+		return nil
+	}
+	selected := map[string]bool{}
+	if s.LabelSelector == nil {
+		errs = append(errs, field.Forbidden(path, "must not be specified when labelSelector is not set"))
+	} else {
+		for key := range s.LabelSelector.MatchLabels {
+			selected[key] = true
+		}
+		for _, e := range s.LabelSelector.MatchExpressions {
+			selected[e.Key] = true
+		}
+	}
+	for i, key := range s.MatchLabelKeys {
+		errs = append(errs, metav1validation.ValidateLabelName(key, path.Index(i))...)
+		if selected[key] {
+			errs = append(errs, field.Invalid(path.Index(i), key, "exists in both matchLabelKeys and labelSelector"))
+		}
 	}
 	return errs
 }
 
 // ValidateTolerations checks which taints a pod puts up with.
-func ValidateTolerations(list []corev1.Toleration, path *field.Path) (errs field.ErrorList) {
+func ValidateTolerations(list []corev1.Toleration, path *field.Path) field.ErrorList {
+	return validateTolerations(list, false, path)
+}
+
+// validateTolerations: comparisons are allowed where they are in use (KEP-5471).
+func validateTolerations(list []corev1.Toleration, comparisons bool, path *field.Path) (errs field.ErrorList) {
 	for i, t := range list {
 		at := path.Index(i)
 		if t.Key != "" {
@@ -223,6 +276,15 @@ func ValidateTolerations(list []corev1.Toleration, path *field.Path) (errs field
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
 				errs = append(errs, field.Invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'"))
+			}
+		case corev1.TolerationOpLt, corev1.TolerationOpGt:
+			if !comparisons {
+				errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists, corev1.TolerationOpLt, corev1.TolerationOpGt}))
+				break
+			}
+			errs = append(errs, invalidEach(at.Child("value"), t.Value, content.IsDecimalInteger(t.Value))...)
+			if _, err := strconv.ParseInt(t.Value, 10, 64); err != nil {
+				errs = append(errs, field.Invalid(at.Child("value"), t.Value, err.Error()))
 			}
 		default:
 			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))

@@ -2,8 +2,6 @@ package core
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +11,8 @@ import (
 )
 
 // validateRequirements checks requests against limits. claims are the names that
-// the pod's resource claims have.
-func validateRequirements(r *corev1.ResourceRequirements, claims map[string]bool, path *field.Path, name func(corev1.ResourceName, *field.Path) field.ErrorList) (errs field.ErrorList) {
+// the pod's resource claims have; partPages lets huge pages be cut.
+func validateRequirements(r *corev1.ResourceRequirements, claims map[string]bool, partPages bool, path *field.Path, name func(corev1.ResourceName, *field.Path) field.ErrorList) (errs field.ErrorList) {
 	limits, requests := path.Child("limits"), path.Child("requests")
 	compute, huge := false, false
 	check := func(list corev1.ResourceList, at *field.Path) func(corev1.ResourceName) {
@@ -24,7 +22,7 @@ func validateRequirements(r *corev1.ResourceRequirements, claims map[string]bool
 			errs = append(errs, validateResourceQuantity(n, q, key)...)
 			if isHugePages(n) {
 				huge = true
-				if !wholePages(n, q) {
+				if !partPages && !wholePages(n, q) {
 					errs = append(errs, field.Invalid(key, q.String(), fmt.Sprintf("%s is not positive integer multiple of %s", q.String(), n)))
 				}
 			}
@@ -71,16 +69,23 @@ func validateClaimNames(list []corev1.ResourceClaim, known map[string]bool, path
 			errs = append(errs, field.Required(at, ""))
 			continue
 		}
-		key := c.Name
-		if c.Request != "" {
+		switch key := c.Name; {
+		case seen[c.Name]:
+			errs = append(errs, field.Duplicate(at, c.Name))
+		case c.Request != "":
 			errs = append(errs, ValidateDNSLabel(c.Request, at.Child("request"))...)
-			key += "/" + c.Request
+			if key += "/" + c.Request; seen[key] {
+				errs = append(errs, field.Duplicate(at, key))
+			}
+			seen[key] = true
+		default: // the whole claim, beside requests of it
+			for other := range seen {
+				if strings.HasPrefix(other, c.Name+"/") {
+					errs = append(errs, field.Duplicate(at, c.Name))
+				}
+			}
+			seen[key] = true
 		}
-		overlaps := c.Request == "" && slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(k string) bool { return strings.HasPrefix(k, c.Name+"/") })
-		if seen[c.Name] || seen[key] || overlaps {
-			errs = append(errs, field.Duplicate(at, key))
-		}
-		seen[key] = true
 		if !known[c.Name] {
 			err := field.NotFound(at, c.Name)
 			err.Detail = "must be one of the names in pod.spec.resourceClaims"
@@ -96,14 +101,14 @@ func validateClaimNames(list []corev1.ResourceClaim, known map[string]bool, path
 }
 
 // validatePodResources checks resources of the pod as a whole (KEP-2837).
-func validatePodResources(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
+func validatePodResources(s *corev1.PodSpec, partPages bool, path *field.Path) (errs field.ErrorList) {
 	if s.OS != nil && s.OS.Name == corev1.Windows {
 		return field.ErrorList{field.Forbidden(path, "may not be set for a windows pod")}
 	}
 	if s.Resources.Claims != nil {
 		errs = append(errs, field.Forbidden(path.Child("claims"), "claims may not be set for Resources at pod-level"))
 	}
-	errs = append(errs, validateRequirements(s.Resources, nil, path, validatePodResourceName)...)
+	errs = append(errs, validateRequirements(s.Resources, nil, partPages, path, validatePodResourceName)...)
 	pod := &corev1.Pod{Spec: *s}
 	sum := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
 	for _, n := range sortedResources(sum) {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ func (c *podChecker) checkContainers(spec *field.Path) {
 		ctr, at := &c.spec.Containers[i], path.Index(i)
 		c.checkContainer(ctr, at)
 		c.checkName(names, ctr.Name, at)
+		names[ctr.Name] = true
 		c.checkLifecycleAndProbes(ctr, at)
 		c.add(validateRestartPolicy(ctr, at)...)
 	}
@@ -31,7 +33,7 @@ func (c *podChecker) checkContainers(spec *field.Path) {
 	for i := range c.spec.InitContainers {
 		ctr, at := &c.spec.InitContainers[i], path.Index(i)
 		c.checkContainer(ctr, at)
-		c.add(validateRestartPolicy(ctr, at)...)
+		c.add(validateInitRestart(ctr, at)...)
 		c.checkName(names, ctr.Name, at)
 		c.add(validateHostPorts(c.spec.InitContainers[i:i+1], path)...)
 		c.checkInitContainer(ctr, at)
@@ -65,7 +67,7 @@ func (c *podChecker) checkContainer(ctr *corev1.Container, at *field.Path) {
 	c.checkMounts(ctr, at)
 	c.checkDevices(ctr, at)
 	c.add(validatePullPolicy(ctr.ImagePullPolicy, at.Child("imagePullPolicy"))...)
-	c.add(validateRequirements(&ctr.Resources, c.claims, at.Child("resources"), validateContainerResourceName)...)
+	c.add(validateRequirements(&ctr.Resources, c.claims, c.lenient.hugePages, at.Child("resources"), validateContainerResourceName)...)
 	c.add(validateResizePolicy(ctr.ResizePolicy, c.spec.RestartPolicy, at.Child("resizePolicy"))...)
 	c.add(validateSecurityContext(ctr.SecurityContext, c.spec.HostUsers == nil || *c.spec.HostUsers, at.Child("securityContext"))...)
 }
@@ -90,7 +92,7 @@ func (c *podChecker) checkInitContainer(ctr *corev1.Container, at *field.Path) {
 	forbid(ctr.ReadinessProbe != nil, "readinessProbe")
 	forbid(ctr.StartupProbe != nil, "startupProbe")
 	for i, p := range ctr.ResizePolicy {
-		if p.RestartPolicy == corev1.RestartContainer {
+		if p.RestartPolicy == corev1.RestartContainer && !c.lenient.restartInit {
 			c.add(field.Invalid(at.Child("resizePolicy").Index(i).Child("restartPolicy"), p.RestartPolicy, "must not be set to 'RestartContainer' for non-sidecar initContainers"))
 		}
 	}
@@ -98,16 +100,14 @@ func (c *podChecker) checkInitContainer(ctr *corev1.Container, at *field.Path) {
 
 // checkEphemeralContainers: they are for looking at a pod, not a part of it (KEP-277).
 func (c *podChecker) checkEphemeralContainers(names map[string]bool, path *field.Path) {
-	others := map[string]bool{}
-	for name := range names {
-		others[name] = true
-	}
+	others := maps.Clone(names)
 	for i := range c.spec.EphemeralContainers {
 		e, at := &c.spec.EphemeralContainers[i], path.Index(i)
 		ctr := corev1.Container(e.EphemeralContainerCommon)
 		c.checkContainer(&ctr, at)
 		c.add(validateImageSpace(&ctr, at)...)
 		c.checkName(names, e.Name, at)
+		names[e.Name] = true
 		if t := e.TargetContainerName; t != "" && !others[t] {
 			c.add(field.NotFound(at.Child("targetContainerName"), t))
 		}
@@ -116,15 +116,15 @@ func (c *podChecker) checkEphemeralContainers(names map[string]bool, path *field
 				c.add(field.Forbidden(path, "cannot be set for an Ephemeral Container"))
 			}
 		}
-		forbid(len(e.Ports) > 0, at.Child("ports"))
-		forbid(len(e.Resources.Limits)+len(e.Resources.Requests)+len(e.Resources.Claims) > 0, at.Child("resources"))
+		forbid(e.Ports != nil, at.Child("ports"))
+		forbid(e.Resources.Limits != nil || e.Resources.Requests != nil || e.Resources.Claims != nil, at.Child("resources"))
+		forbid(e.ResizePolicy != nil, at.Child("resizePolicy"))
+		forbid(e.RestartPolicy != nil, at.Child("restartPolicy"))
+		forbid(e.RestartPolicyRules != nil, at.Child("restartPolicyRules"))
 		forbid(e.LivenessProbe != nil, at.Child("livenessProbe"))
 		forbid(e.ReadinessProbe != nil, at.Child("readinessProbe"))
 		forbid(e.StartupProbe != nil, at.Child("startupProbe"))
 		forbid(e.Lifecycle != nil, at.Child("lifecycle"))
-		forbid(len(e.ResizePolicy) > 0, at.Child("resizePolicy"))
-		forbid(e.RestartPolicy != nil, at.Child("restartPolicy"))
-		forbid(len(e.RestartPolicyRules) > 0, at.Child("restartPolicyRules"))
 		for j, m := range e.VolumeMounts {
 			forbid(m.SubPath != "", at.Child("volumeMounts").Index(j).Child("subPath"))
 			forbid(m.SubPathExpr != "", at.Child("volumeMounts").Index(j).Child("subPathExpr"))
@@ -182,6 +182,14 @@ func validateHostPorts(containers []corev1.Container, path *field.Path) (errs fi
 		}
 	}
 	return errs
+}
+
+// validateInitRestart: rules of a container without a policy are not looked at.
+func validateInitRestart(ctr *corev1.Container, at *field.Path) field.ErrorList {
+	if ctr.RestartPolicy == nil && len(ctr.RestartPolicyRules) > 0 {
+		return field.ErrorList{field.Required(at.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")}
+	}
+	return validateRestartPolicy(ctr, at)
 }
 
 // validateRestartPolicy checks a container's own policy and rules (KEP-753, KEP-5307).

@@ -25,6 +25,9 @@ const (
 // sorted iterates a map in key order, so that causes come in a stable order.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
+// sortedKeys is sorted for keys of a named type.
+func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
 func sortedResources(l corev1.ResourceList) []corev1.ResourceName {
 	return slices.Sorted(maps.Keys(l))
 }
@@ -72,6 +75,14 @@ func ValidateImmutable(now, old any, path *field.Path) field.ErrorList {
 func nonnegativeQuantity(q resource.Quantity, path *field.Path) field.ErrorList {
 	if q.Sign() < 0 {
 		return field.ErrorList{field.Invalid(path, q.String(), apivalidation.IsNegativeErrorMsg)}
+	}
+	return nil
+}
+
+// basicQuantity refuses quantities below zero, as the oldest kinds do.
+func basicQuantity(q resource.Quantity, path *field.Path) field.ErrorList {
+	if q.Value() < 0 {
+		return field.ErrorList{field.Invalid(path, q.Value(), "must be a valid resource quantity")}
 	}
 	return nil
 }

@@ -2,11 +2,8 @@ package core
 
 import (
 	"context"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -37,14 +34,12 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 			v.Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending, LastPhaseTransitionTime: ptr.To(metav1.Now())}
 		},
 		PrepareForUpdate: func(_ context.Context, v, old pv) { v.Status = old.Status },
-		Validate:         func(_ context.Context, v pv) field.ErrorList { return validatePersistentVolume(v) },
-		ValidateUpdate: func(_ context.Context, v, old pv) (errs field.ErrorList) {
-			path := field.NewPath("spec")
-			if !equality.Semantic.DeepEqual(v.Spec.PersistentVolumeSource, old.Spec.PersistentVolumeSource) {
-				errs = append(errs, field.Forbidden(path.Child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"))
-			}
-			return append(errs, ValidateImmutable(v.Spec.VolumeMode, old.Spec.VolumeMode, path.Child("volumeMode"))...)
+		Validate:         func(_ context.Context, v pv) field.ErrorList { return validatePersistentVolume(v, nil) },
+		ValidateUpdate: func(_ context.Context, v, old pv) field.ErrorList {
+			return append(validatePersistentVolume(v, old), validatePersistentVolumeChange(v, old)...)
 		},
+		UpdateValidatesAlone: true,
+		Warnings:             func(_ context.Context, v, _ pv) []string { return persistentVolumeWarnings(v) },
 		Columns: []kind.Column[pv]{
 			kind.NameColumn[pv](),
 			column("Capacity", spec["capacity"], func(v pv) any { return v.Spec.Capacity.Storage().String() }),
@@ -74,14 +69,22 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 			mode,
 		},
 		Status: &kind.Status[pv]{
-			Prepare: func(_ context.Context, v, old pv) {
-				v.Spec = old.Spec
-				if v.Status.Phase != old.Status.Phase && equality.Semantic.DeepEqual(v.Status.LastPhaseTransitionTime, old.Status.LastPhaseTransitionTime) {
-					v.Status.LastPhaseTransitionTime = ptr.To(metav1.Now())
-				}
-			},
+			Prepare:  preparePersistentVolumeStatus,
+			Validate: func(_ context.Context, v, _ pv) field.ErrorList { return requireVersion(v) },
 		},
 		Fields: map[string]func(pv) string{"name": func(v pv) string { return v.Name }},
+	}
+}
+
+// preparePersistentVolumeStatus notes when the phase changed, unless the writer does.
+func preparePersistentVolumeStatus(_ context.Context, v, old *corev1.PersistentVolume) {
+	v.Spec = old.Spec
+	now, was := &v.Status, &old.Status
+	switch {
+	case now.Phase == was.Phase && now.LastPhaseTransitionTime == nil:
+		now.LastPhaseTransitionTime = was.LastPhaseTransitionTime
+	case now.Phase != was.Phase && (now.LastPhaseTransitionTime == nil || now.LastPhaseTransitionTime.Equal(was.LastPhaseTransitionTime)):
+		now.LastPhaseTransitionTime = ptr.To(metav1.Now())
 	}
 }
 
@@ -102,92 +105,16 @@ func defaultPersistentVolume(v *corev1.PersistentVolume) {
 	if v.Spec.ISCSI != nil {
 		defaultString(&v.Spec.ISCSI.ISCSIInterface, "default")
 	}
-}
-
-func validatePersistentVolume(v *corev1.PersistentVolume) field.ErrorList {
-	spec := field.NewPath("spec")
-	errs := validateAccessModes(v.Spec.AccessModes, spec.Child("accessModes"))
-	if len(v.Spec.Capacity) == 0 {
-		errs = append(errs, field.Required(spec.Child("capacity"), ""))
+	if v.Spec.RBD != nil {
+		defaultString(&v.Spec.RBD.RBDPool, "rbd")
+		defaultString(&v.Spec.RBD.RadosUser, "admin")
+		defaultString(&v.Spec.RBD.Keyring, "/etc/ceph/keyring")
 	}
-	if _, ok := v.Spec.Capacity[corev1.ResourceStorage]; !ok || len(v.Spec.Capacity) > 1 {
-		errs = append(errs, field.NotSupported(spec.Child("capacity"), v.Spec.Capacity, []corev1.ResourceName{corev1.ResourceStorage}))
+	if v.Spec.AzureDisk != nil {
+		defaultAzureDisk(v.Spec.AzureDisk)
 	}
-	for _, name := range sortedResources(v.Spec.Capacity) {
-		path := spec.Child("capacity").Key(string(name))
-		errs = append(errs, nonnegativeQuantity(v.Spec.Capacity[name], path)...)
-		errs = append(errs, positiveQuantity(v.Spec.Capacity[name], path)...)
+	if v.Spec.ScaleIO != nil {
+		defaultString(&v.Spec.ScaleIO.StorageMode, "ThinProvisioned")
+		defaultString(&v.Spec.ScaleIO.FSType, "xfs")
 	}
-	if v.Spec.PersistentVolumeReclaimPolicy != "" {
-		errs = append(errs, supported(v.Spec.PersistentVolumeReclaimPolicy, spec.Child("persistentVolumeReclaimPolicy"),
-			corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRecycle, corev1.PersistentVolumeReclaimRetain)...)
-	}
-	sources, path := 0, spec
-	source := &v.Spec.PersistentVolumeSource
-	count := func(set bool) {
-		if set {
-			sources++
-		}
-	}
-	count(source.HostPath != nil)
-	count(source.NFS != nil)
-	count(source.CSI != nil)
-	count(source.Local != nil)
-	count(source.ISCSI != nil)
-	count(source.FC != nil)
-	if h := source.HostPath; h != nil {
-		errs = append(errs, validateHostPath(h, path.Child("hostPath"))...)
-		if strings.TrimRight(h.Path, "/") == "" && v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
-			errs = append(errs, field.Forbidden(path.Child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
-		}
-	}
-	if n := source.NFS; n != nil {
-		errs = append(errs, validateNFS(n, path.Child("nfs"))...)
-	}
-	if l := source.Local; l != nil {
-		if l.Path == "" {
-			errs = append(errs, field.Required(path.Child("local", "path"), ""))
-		} else {
-			errs = append(errs, validateNoBacksteps(l.Path, path.Child("local", "path"))...)
-		}
-		if v.Spec.NodeAffinity == nil || v.Spec.NodeAffinity.Required == nil {
-			errs = append(errs, field.Required(path.Child("nodeAffinity"), "Local volume requires node affinity"))
-		}
-	}
-	if c := source.CSI; c != nil {
-		if c.Driver == "" {
-			errs = append(errs, field.Required(path.Child("csi", "driver"), ""))
-		}
-		if c.VolumeHandle == "" {
-			errs = append(errs, field.Required(path.Child("csi", "volumeHandle"), ""))
-		}
-	}
-	switch {
-	case *source == (corev1.PersistentVolumeSource{}):
-		errs = append(errs, field.Required(path, "must specify a volume type"))
-	case sources > 1:
-		errs = append(errs, field.Forbidden(path, "may not specify more than 1 volume type"))
-	}
-	if v.Spec.StorageClassName != "" {
-		errs = append(errs, invalidEach(spec.Child("storageClassName"), v.Spec.StorageClassName, apivalidation.NameIsDNSSubdomain(v.Spec.StorageClassName, false))...)
-	}
-	if v.Spec.VolumeMode != nil {
-		errs = append(errs, supported(*v.Spec.VolumeMode, spec.Child("volumeMode"), corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
-	}
-	return errs
-}
-
-func validateAccessModes(modes []corev1.PersistentVolumeAccessMode, path *field.Path) (errs field.ErrorList) {
-	if len(modes) == 0 {
-		errs = append(errs, field.Required(path, ""))
-	}
-	exclusive := false
-	for _, m := range modes {
-		errs = append(errs, supported(m, path, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)...)
-		exclusive = exclusive || m == corev1.ReadWriteOncePod
-	}
-	if exclusive && len(modes) > 1 {
-		errs = append(errs, field.Forbidden(path, "may not use ReadWriteOncePod with other access modes"))
-	}
-	return errs
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -39,20 +36,19 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 			roundResources(c.Status.AllocatedResources)
 		},
 		PrepareForCreate: func(_ context.Context, c pvc) {
-			c.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
-			// The source and its reference are one wish in two forms (KEP-1495).
-			switch s := &c.Spec; {
-			case s.DataSource != nil && s.DataSourceRef == nil:
-				s.DataSourceRef = &corev1.TypedObjectReference{APIGroup: s.DataSource.APIGroup, Kind: s.DataSource.Kind, Name: s.DataSource.Name}
-			case s.DataSource == nil && s.DataSourceRef != nil && s.DataSourceRef.Namespace == nil:
-				s.DataSource = &corev1.TypedLocalObjectReference{APIGroup: s.DataSourceRef.APIGroup, Kind: s.DataSourceRef.Kind, Name: s.DataSourceRef.Name}
-			}
+			c.Status = corev1.PersistentVolumeClaimStatus{}
+			prepareClaimSource(&c.Spec, nil)
 		},
-		PrepareForUpdate: func(_ context.Context, c, old pvc) { c.Status = old.Status },
+		PrepareForUpdate: func(_ context.Context, c, old pvc) {
+			c.Status = old.Status
+			prepareClaimSource(&c.Spec, &old.Spec)
+		},
 		Validate: func(_ context.Context, c pvc) field.ErrorList {
-			return ValidateClaimSpec(&c.Spec, field.NewPath("spec"))
+			return ValidateClaimSpec(&c.Spec, nil, field.NewPath("spec"))
 		},
-		ValidateUpdate: func(_ context.Context, c, old pvc) field.ErrorList { return validateClaimUpdate(c, old) },
+		ValidateUpdate:       func(_ context.Context, c, old pvc) field.ErrorList { return validateClaimUpdate(c, old) },
+		UpdateValidatesAlone: true,
+		Warnings:             func(_ context.Context, c, _ pvc) []string { return claimWarnings(c) },
 		Columns: []kind.Column[pvc]{
 			kind.NameColumn[pvc](),
 			column("Status", status["phase"], func(c pvc) any {
@@ -86,65 +82,46 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 		},
 		Status: &kind.Status[pvc]{
 			Prepare: func(_ context.Context, c, old pvc) { c.Spec = old.Spec },
-			Validate: func(_ context.Context, c, _ pvc) (errs field.ErrorList) {
-				for _, name := range sortedResources(c.Status.Capacity) {
-					errs = append(errs, nonnegativeQuantity(c.Status.Capacity[name], field.NewPath("status", "capacity").Key(string(name)))...)
-				}
-				return errs
+			Validate: func(_ context.Context, c, _ pvc) field.ErrorList {
+				return append(requireVersion(c), validateClaimStatus(c)...)
 			},
 		},
 		Fields: map[string]func(pvc) string{"name": func(c pvc) string { return c.Name }},
 	}
 }
 
-// ValidateClaimSpec checks the spec of a claim or of a template of one.
-func ValidateClaimSpec(s *corev1.PersistentVolumeClaimSpec, path *field.Path) (errs field.ErrorList) {
-	if len(s.AccessModes) == 0 {
-		errs = append(errs, field.Required(path.Child("accessModes"), "at least 1 access mode is required"))
-	} else {
-		errs = append(errs, validateAccessModes(s.AccessModes, path.Child("accessModes"))...)
+// prepareClaimSource keeps the claim's data source and its reference, which are
+// one wish in two forms, in agreement (KEP-1495). old is nil on create.
+func prepareClaimSource(s, old *corev1.PersistentVolumeClaimSpec) {
+	// References to other namespaces are not served yet (KEP-3294).
+	if r := s.DataSourceRef; r != nil && ptr.Deref(r.Namespace, "") != "" && (old == nil || old.DataSourceRef == nil) {
+		s.DataSourceRef = nil
 	}
-	if s.Selector != nil {
-		errs = append(errs, metav1validation.ValidateLabelSelector(s.Selector, metav1validation.LabelSelectorValidationOptions{}, path.Child("selector"))...)
+	// Before there were references, sources of unknown kinds were ignored.
+	if (old == nil || old.DataSource == nil && old.DataSourceRef == nil) && s.DataSourceRef == nil && !isOldSource(s.DataSource) {
+		s.DataSource = nil
 	}
-	storage := path.Child("resources").Key(string(corev1.ResourceStorage))
-	if q, ok := s.Resources.Requests[corev1.ResourceStorage]; !ok {
-		errs = append(errs, field.Required(storage, ""))
-	} else {
-		errs = append(errs, validateResourceQuantity(corev1.ResourceStorage, q, storage)...)
-		errs = append(errs, positiveQuantity(q, storage)...)
-	}
-	if s.StorageClassName != nil && *s.StorageClassName != "" {
-		errs = append(errs, ValidateDNSSubdomain(*s.StorageClassName, path.Child("storageClassName"))...)
-	}
-	if s.VolumeMode != nil {
-		errs = append(errs, supported(*s.VolumeMode, path.Child("volumeMode"), corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)...)
-	}
-	return errs
+	agreeSources(s)
 }
 
-// validateClaimUpdate: a bound claim may only grow.
-func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) (errs field.ErrorList) {
-	spec := field.NewPath("spec")
-	before, now := old.Spec.DeepCopy(), c.Spec.DeepCopy()
-	if before.VolumeName == "" {
-		before.VolumeName = now.VolumeName // binding sets it once
+func isOldSource(s *corev1.TypedLocalObjectReference) bool {
+	if s == nil {
+		return false
 	}
-	if before.StorageClassName == nil {
-		before.StorageClassName = now.StorageClassName // a default class, set afterwards
+	switch ptr.Deref(s.APIGroup, "") {
+	case "":
+		return s.Kind == "PersistentVolumeClaim"
+	case "snapshot.storage.k8s.io":
+		return s.Kind == "VolumeSnapshot"
 	}
-	if old.Status.Phase == corev1.ClaimBound && old.Spec.Resources.Requests != nil {
-		if q, ok := now.Resources.Requests[corev1.ResourceStorage]; ok {
-			was, has := old.Spec.Resources.Requests[corev1.ResourceStorage], old.Status.Capacity[corev1.ResourceStorage]
-			if q.Cmp(was) < 0 && q.Cmp(has) <= 0 {
-				errs = append(errs, field.Forbidden(spec.Child("resources", "requests", "storage"), "field can not be less than status.capacity"))
-			}
-			before.Resources.Requests[corev1.ResourceStorage] = q
-		}
+	return false
+}
+
+func agreeSources(s *corev1.PersistentVolumeClaimSpec) {
+	switch {
+	case s.DataSource != nil && s.DataSourceRef == nil:
+		s.DataSourceRef = &corev1.TypedObjectReference{APIGroup: s.DataSource.APIGroup, Kind: s.DataSource.Kind, Name: s.DataSource.Name}
+	case s.DataSource == nil && s.DataSourceRef != nil && ptr.Deref(s.DataSourceRef.Namespace, "") == "":
+		s.DataSource = &corev1.TypedLocalObjectReference{APIGroup: s.DataSourceRef.APIGroup, Kind: s.DataSourceRef.Kind, Name: s.DataSourceRef.Name}
 	}
-	before.VolumeAttributesClassName = now.VolumeAttributesClassName
-	if !equality.Semantic.DeepEqual(before, now) {
-		errs = append(errs, field.Forbidden(spec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(before, now)))
-	}
-	return errs
 }

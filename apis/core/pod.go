@@ -27,8 +27,11 @@ func Pod() *kind.Kind[*corev1.Pod] {
 		NewList:          func() runtime.Object { return &corev1.PodList{} },
 		Default:          DefaultPod,
 		PrepareForCreate: preparePod,
-		PrepareForUpdate: func(_ context.Context, p, old *corev1.Pod) { p.Status = old.Status },
-		Spec:             func(p *corev1.Pod) any { return &p.Spec },
+		PrepareForUpdate: func(_ context.Context, p, old *corev1.Pod) {
+			p.Status = old.Status
+			dropDisabledSpec(&p.Spec, &old.Spec)
+		},
+		Spec: func(p *corev1.Pod) any { return &p.Spec },
 		Validate: func(_ context.Context, p *corev1.Pod) field.ErrorList {
 			return validatePodCreate(p)
 		},
@@ -63,8 +66,9 @@ func Pod() *kind.Kind[*corev1.Pod] {
 }
 
 // preparePod resets the status of a new pod and expands what refers to its own labels.
-func preparePod(_ context.Context, p *corev1.Pod) {
+func preparePod(ctx context.Context, p *corev1.Pod) {
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podQOS(p)}
+	dropDisabledSpec(&p.Spec, nil)
 	if len(p.Spec.SchedulingGates) > 0 {
 		setPodCondition(&p.Status, corev1.PodCondition{
 			Type:    corev1.PodScheduled,
@@ -74,16 +78,18 @@ func preparePod(_ context.Context, p *corev1.Pod) {
 		})
 	}
 	expandMatchLabelKeys(p)
+	syncAppArmor(ctx, p)
 }
 
 func preparePodStatus(p, old *corev1.Pod) {
 	p.Spec = old.Spec
-	p.DeletionTimestamp = old.DeletionTimestamp
+	p.DeletionTimestamp = nil // the update takes it from old
 	p.OwnerReferences = old.OwnerReferences
 	if p.Status.QOSClass == "" {
 		p.Status.QOSClass = old.Status.QOSClass
 	}
 	keepObservedGenerations(p, old)
+	dropDisabledStatus(&p.Status, &old.Status)
 }
 
 // keepObservedGenerations: a writer that does not know the field does not clear it.

@@ -25,6 +25,10 @@ func DefaultPod(p *corev1.Pod) {
 		defaultHostPorts(s.InitContainers)
 	}
 	DefaultPodSpec(s)
+	if *s.TerminationGracePeriodSeconds < 0 {
+		s.TerminationGracePeriodSeconds = ptr.To(int64(1)) // the least that is graceful
+	}
+	p.Annotations = withoutInitAnnotations(p.Annotations)
 
 	// podIP is the first of podIPs; who writes one means both.
 	switch st := &p.Status; {

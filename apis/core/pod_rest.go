@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -53,6 +52,7 @@ func newEphemeralContainersREST(r *kind.REST) *PartialREST {
 			p.Spec.EphemeralContainers = added
 			p.Status = old.Status
 			metav1.ResetObjectMetaForStatus(&p.ObjectMeta, &old.ObjectMeta)
+			dropDisabledSpec(&p.Spec, &old.Spec)
 			bumpPodGeneration(p, old)
 		},
 		validate: validateEphemeralUpdate,
@@ -107,30 +107,4 @@ func prepareResize(p, old *corev1.Pod) {
 		metav1.ResetObjectMetaForStatus(&p.ObjectMeta, &old.ObjectMeta)
 	}
 	bumpPodGeneration(p, old)
-}
-
-func validateResize(p, old *corev1.Pod) (errs field.ErrorList) {
-	spec := field.NewPath("spec")
-	if len(p.Spec.Containers) != len(old.Spec.Containers) {
-		errs = append(errs, field.Forbidden(spec.Child("containers"), "containers may not be added or removed on resize"))
-	}
-	if len(p.Spec.InitContainers) != len(old.Spec.InitContainers) {
-		errs = append(errs, field.Forbidden(spec.Child("initContainers"), "initContainers may not be added or removed on resize"))
-	}
-	if len(errs) > 0 {
-		return errs
-	}
-	for i := range p.Spec.Containers {
-		if p.Spec.Containers[i].Name != old.Spec.Containers[i].Name {
-			errs = append(errs, field.Forbidden(spec.Child("containers").Index(i).Child("name"), "containers may not be renamed or reordered on resize"))
-		}
-	}
-	if len(errs) > 0 {
-		return errs
-	}
-	errs = append(errs, validatePodSpec(&p.Spec, &p.ObjectMeta, spec, true)...)
-	if podQOS(p) != podQOS(old) {
-		errs = append(errs, field.Invalid(spec, podQOS(p), "Pod QOS Class may not change as a result of resizing"))
-	}
-	return errs
 }

@@ -13,7 +13,7 @@ import (
 
 func validatePodStatusUpdate(p, old *corev1.Pod) field.ErrorList {
 	s, path := &p.Status, field.NewPath("status")
-	errs := validateMirrorChange(p, old)
+	errs := validateAnnotationsUpdate(p, old, lenienceFor(&old.Spec, &old.ObjectMeta))
 	for i, c := range s.Conditions {
 		at := path.Child("conditions").Index(i)
 		errs = append(errs, generation(c.ObservedGeneration, at.Child("observedGeneration"))...)
@@ -35,7 +35,16 @@ func validatePodStatusUpdate(p, old *corev1.Pod) field.ErrorList {
 	errs = append(errs, validateStays(s.ContainerStatuses, old.Status.ContainerStatuses, &old.Spec, old.Spec.Containers, path.Child("containerStatuses"))...)
 	errs = append(errs, validateStays(s.InitContainerStatuses, old.Status.InitContainerStatuses, &old.Spec, old.Spec.InitContainers, path.Child("initContainerStatuses"))...)
 	errs = append(errs, validateStays(s.EphemeralContainerStatuses, old.Status.EphemeralContainerStatuses, nil, nil, path.Child("ephemeralContainerStatuses"))...)
+	errs = append(errs, validateClaimStatuses(s.ResourceClaimStatuses, p.Spec.ResourceClaims, path.Child("resourceClaimStatuses"))...)
+	errs = append(errs, validateExtendedClaim(s.ExtendedResourceClaimStatus, &p.Spec, path.Child("extendedResourceClaimStatus"))...)
+	errs = append(errs, validatePodAddresses(p, old, path)...)
+	return append(errs, validateContainerStatuses(p, path)...)
+}
 
+// validatePodAddresses checks the pod's and its node's addresses; those that are
+// there already may be badly written.
+func validatePodAddresses(p, old *corev1.Pod, path *field.Path) field.ErrorList {
+	s := &p.Status
 	now, was := make([]string, len(s.PodIPs)), make([]string, len(old.Status.PodIPs))
 	for i := range s.PodIPs {
 		now[i] = s.PodIPs[i].IP
@@ -43,7 +52,7 @@ func validatePodStatusUpdate(p, old *corev1.Pod) field.ErrorList {
 	for i := range old.Status.PodIPs {
 		was[i] = old.Status.PodIPs[i].IP
 	}
-	errs = append(errs, validateAddressPair(now, was, s.PodIPs, path.Child("podIPs"))...)
+	errs := validateAddressPair(now, was, s.PodIPs, path.Child("podIPs"))
 
 	now, was = make([]string, len(s.HostIPs)), make([]string, len(old.Status.HostIPs))
 	for i := range s.HostIPs {
@@ -87,7 +96,7 @@ func validateAddressPair(now, was []string, value any, path *field.Path) (errs f
 // validateStays: a container that terminated for good does not run again. spec
 // is nil for containers that never restart.
 func validateStays(now, was []corev1.ContainerStatus, spec *corev1.PodSpec, containers []corev1.Container, path *field.Path) (errs field.ErrorList) {
-	if spec != nil && anyRestartsAll(spec) {
+	if spec != nil && anyRestartsAll(spec) { // the rule may start it again
 		return nil
 	}
 	for i := range was {
@@ -100,7 +109,7 @@ func validateStays(now, was []corev1.ContainerStatus, spec *corev1.PodSpec, cont
 			continue
 		}
 		c := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == was[i].Name })
-		if spec == nil || c < 0 && spec.RestartPolicy != corev1.RestartPolicyAlways || c >= 0 && !restarts(&containers[c], spec.RestartPolicy, t.ExitCode) {
+		if spec == nil || c < 0 || !restarts(&containers[c], spec.RestartPolicy, t.ExitCode) {
 			errs = append(errs, field.Forbidden(path.Index(i).Child("state"), "may not be transitioned to non-terminated state"))
 		}
 	}

@@ -18,21 +18,21 @@ const updatableFields = "`spec.containers[*].image`,`spec.initContainers[*].imag
 
 func validatePodCreate(p *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs := validatePod(p)
+	errs := validatePod(p, lenience{})
 	if len(p.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create"))
 	}
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
-	return errs
+	return append(errs, validateAnnotationsAgree(&p.ObjectMeta, &p.Spec, spec)...)
 }
 
 // validatePod checks what must hold for pods at all times; more than for templates.
-func validatePod(p *corev1.Pod) field.ErrorList {
+func validatePod(p *corev1.Pod, l lenience) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs := validatePodAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))
-	errs = append(errs, validatePodSpec(&p.Spec, &p.ObjectMeta, spec, true)...)
+	errs := validatePodAnnotations(p.Annotations, &p.Spec, l, field.NewPath("metadata", "annotations"))
+	errs = append(errs, validatePodSpec(&p.Spec, &p.ObjectMeta, l, spec, true)...)
 	if p.Spec.ServiceAccountName == "" {
 		for i, v := range p.Spec.Volumes {
 			if v.Projected == nil {
@@ -57,8 +57,8 @@ func validatePod(p *corev1.Pod) field.ErrorList {
 
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs := validatePod(p)
-	errs = append(errs, validateMirrorChange(p, old)...)
+	l := lenienceFor(&old.Spec, &old.ObjectMeta)
+	errs := append(validatePod(p, l), validateAnnotationsUpdate(p, old, l)...)
 	for _, l := range []struct {
 		now, was []corev1.Container
 		name     string
@@ -82,7 +82,7 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	case now == nil && was != nil:
 		errs = append(errs, field.Invalid(path, now, "must not update from a positive integer to nil value"))
 	}
-	errs = append(errs, validateAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, spec.Child("tolerations"))...)
+	errs = append(errs, validateAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, l.comparisons, spec.Child("tolerations"))...)
 	errs = append(errs, validateDeletedGates(p.Spec.SchedulingGates, old.Spec.SchedulingGates, spec.Child("schedulingGates"))...)
 	if equality.Semantic.DeepEqual(&p.Spec, &old.Spec) {
 		return errs
@@ -111,21 +111,13 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	return errs
 }
 
-// validateMirrorChange: whether a pod mirrors a node's static pod is fixed.
-func validateMirrorChange(p, old *corev1.Pod) field.ErrorList {
-	path := field.NewPath("metadata", "annotations").Key(corev1.MirrorPodAnnotationKey)
-	was, had := old.Annotations[corev1.MirrorPodAnnotationKey]
-	now, has := p.Annotations[corev1.MirrorPodAnnotationKey]
-	switch {
-	case had && (!has || now != was):
-		return field.ErrorList{field.Forbidden(path, "may not remove or update mirror pod annotation")}
-	case has && !had:
-		return field.ErrorList{field.Forbidden(path, "may not add mirror pod annotation")}
-	}
-	return nil
+// validateAnnotationsUpdate checks annotations and their change.
+func validateAnnotationsUpdate(p, old *corev1.Pod, l lenience) field.ErrorList {
+	path := field.NewPath("metadata", "annotations")
+	return append(validateAnnotationChange(p.Annotations, old.Annotations, path), validatePodAnnotations(p.Annotations, &p.Spec, l, path)...)
 }
 
-func validateAddedTolerations(now, was []corev1.Toleration, path *field.Path) field.ErrorList {
+func validateAddedTolerations(now, was []corev1.Toleration, comparisons bool, path *field.Path) field.ErrorList {
 	for _, old := range was {
 		kept := false
 		for _, t := range now {
@@ -136,7 +128,7 @@ func validateAddedTolerations(now, was []corev1.Toleration, path *field.Path) fi
 			return field.ErrorList{field.Forbidden(path, "existing toleration can not be modified except its tolerationSeconds")}
 		}
 	}
-	return ValidateTolerations(now, path)
+	return validateTolerations(now, comparisons, path)
 }
 
 func validateDeletedGates(now, was []corev1.PodSchedulingGate, path *field.Path) (errs field.ErrorList) {
@@ -144,8 +136,12 @@ func validateDeletedGates(now, was []corev1.PodSchedulingGate, path *field.Path)
 	for _, g := range was {
 		had[g.Name] = true
 	}
+	last := map[string]int{}
 	for i, g := range now {
-		if !had[g.Name] {
+		last[g.Name] = i
+	}
+	for i, g := range now {
+		if !had[g.Name] && last[g.Name] == i {
 			errs = append(errs, field.Forbidden(path.Index(i).Child("name"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name)))
 		}
 	}
@@ -212,7 +208,8 @@ func validateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 	if _, static := old.Annotations[corev1.MirrorPodAnnotationKey]; static {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers")}
 	}
-	errs := validatePod(p)
+	l := lenienceFor(&old.Spec, &old.ObjectMeta)
+	errs := append(validatePod(p, l), validateAnnotationsUpdate(p, old, l)...)
 	path := field.NewPath("spec", "ephemeralContainers")
 	now := map[string]*corev1.EphemeralContainer{}
 	for i := range p.Spec.EphemeralContainers {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -31,8 +32,9 @@ func podWarnings(path *field.Path, s *corev1.PodSpec, meta *metav1.ObjectMeta) (
 		}
 	}
 	w.volumes(s)
+	w.overlaps(s.Volumes)
 	w.duplicates(s)
-	w.fraction(s.Overhead, w.spec.Child("overhead"))
+	w.fraction(s.Overhead, w.spec.Child("overhead"), corev1.ResourceMemory, corev1.ResourceEphemeralStorage)
 	if _, ok := meta.Annotations[corev1.SeccompPodAnnotationKey]; ok && (s.SecurityContext == nil || s.SecurityContext.SeccompProfile == nil) {
 		w.warn(`%s: non-functional in v1.27+; use the "seccompProfile" field instead`, w.annotations.Key(corev1.SeccompPodAnnotationKey))
 	}
@@ -41,8 +43,17 @@ func podWarnings(path *field.Path, s *corev1.PodSpec, meta *metav1.ObjectMeta) (
 		if _, ok := meta.Annotations[key]; ok && (c.SecurityContext == nil || c.SecurityContext.SeccompProfile == nil) {
 			w.warn(`%s: non-functional in v1.27+; use the "seccompProfile" field instead`, w.annotations.Key(key))
 		}
-		w.fraction(c.Resources.Limits, at.Child("resources", "limits"))
-		w.fraction(c.Resources.Requests, at.Child("resources", "requests"))
+		// Pods are warned where annotations become fields.
+		key = corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
+		if value, ok := meta.Annotations[key]; ok && path != nil && (c.SecurityContext == nil || c.SecurityContext.AppArmorProfile == nil) {
+			if p := podAppArmor(s); p == nil || !equality.Semantic.DeepEqual(p, appArmorOf(value)) {
+				w.list = append(w.list, appArmorWarning(w.annotations.Key(key)))
+			}
+		}
+		w.fraction(c.Resources.Limits, at.Child("resources", "limits"), corev1.ResourceMemory)
+		w.fraction(c.Resources.Requests, at.Child("resources", "requests"), corev1.ResourceMemory)
+		w.fraction(c.Resources.Limits, at.Child("resources", "limits"), corev1.ResourceEphemeralStorage)
+		w.fraction(c.Resources.Requests, at.Child("resources", "requests"), corev1.ResourceEphemeralStorage)
 		w.hiddenEnv(c, at)
 	})
 	w.ports(s)
@@ -98,31 +109,15 @@ func (w *podWarner) nodeLabels(s *corev1.PodSpec) {
 			w.warn("%s: %s", w.spec.Child("nodeSelector").Key(key), msg)
 		}
 	}
-	term := func(t *corev1.NodeSelectorTerm, values bool, at *field.Path) {
-		for i, e := range t.MatchExpressions {
-			at := at.Child("matchExpressions").Index(i)
-			if msg := deprecatedNodeLabel(e.Key); msg != "" {
-				w.warn("%s: %s is %s", at.Child("key"), e.Key, msg)
-			}
-			for j, v := range e.Values {
-				if !values {
-					break
-				}
-				for _, msg := range validation.IsValidLabelValue(v) {
-					w.warn("%s: %s is invalid, %s", at.Child("values").Index(j), v, msg)
-				}
-			}
-		}
-	}
 	if s.Affinity != nil && s.Affinity.NodeAffinity != nil {
 		n, at := s.Affinity.NodeAffinity, w.spec.Child("affinity", "nodeAffinity")
 		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
 			for i := range r.NodeSelectorTerms {
-				term(&r.NodeSelectorTerms[i], false, at.Child(requiredTerms, "nodeSelectorTerms").Index(i))
+				w.nodeTerm(&r.NodeSelectorTerms[i], false, at.Child(requiredTerms, "nodeSelectorTerms").Index(i))
 			}
 		}
 		for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
-			term(&n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, true, at.Child(preferredTerms).Index(i).Child("preference"))
+			w.nodeTerm(&n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, true, at.Child(preferredTerms).Index(i).Child("preference"))
 		}
 	}
 	for i, t := range s.TopologySpreadConstraints {
@@ -132,6 +127,25 @@ func (w *podWarner) nodeLabels(s *corev1.PodSpec) {
 		}
 		if t.LabelSelector == nil {
 			w.warn("%s: a null labelSelector results in matching no pod", at.Child("labelSelector"))
+		}
+	}
+}
+
+// nodeTerm warns about a term of a node selector; values that cannot be a label's
+// are for the validation to find where they matter.
+func (w *podWarner) nodeTerm(t *corev1.NodeSelectorTerm, values bool, at *field.Path) {
+	for i, e := range t.MatchExpressions {
+		at := at.Child("matchExpressions").Index(i)
+		if msg := deprecatedNodeLabel(e.Key); msg != "" {
+			w.warn("%s: %s is %s", at.Child("key"), e.Key, msg)
+		}
+		for j, v := range e.Values {
+			if !values {
+				break
+			}
+			for _, msg := range validation.IsValidLabelValue(v) {
+				w.warn("%s: %s is invalid, %s", at.Child("values").Index(j), v, msg)
+			}
 		}
 	}
 }
@@ -150,6 +164,9 @@ func (w *podWarner) volumes(s *corev1.PodSpec) {
 		gone(v.StorageOS != nil, "storageOS", "deprecated in v1.22, non-functional in v1.25+")
 		gone(v.Quobyte != nil, "quobyte", "deprecated in v1.22, non-functional in v1.25+")
 		gone(v.Glusterfs != nil, "glusterfs", "deprecated in v1.25, non-functional in v1.26+")
+		if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
+			w.list = append(w.list, ClaimSpecWarnings(&v.Ephemeral.VolumeClaimTemplate.Spec, w.spec.Child("volumes").Index(i).Child("ephemeral", "volumeClaimTemplate", "spec"))...)
+		}
 		gone(v.CephFS != nil, "cephfs", "deprecated in v1.28, non-functional in v1.31+")
 		gone(v.RBD != nil, "rbd", "deprecated in v1.28, non-functional in v1.31+")
 	}
@@ -178,8 +195,8 @@ func (w *podWarner) duplicates(s *corev1.PodSpec) {
 }
 
 // fraction warns about parts of bytes ("100m" of memory is mostly a typo for 100M).
-func (w *podWarner) fraction(l corev1.ResourceList, at *field.Path) {
-	for _, n := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+func (w *podWarner) fraction(l corev1.ResourceList, at *field.Path, names ...corev1.ResourceName) {
+	for _, n := range names {
 		if q, ok := l[n]; ok && q.MilliValue()%1000 != 0 {
 			w.warn("%s: fractional byte value %q is invalid, must be an integer", at.Key(string(n)), q.String())
 		}

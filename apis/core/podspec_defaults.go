@@ -11,7 +11,18 @@ import (
 // DefaultPodTemplate fills what a pod template leaves out. Some defaults exist
 // for pods only (DefaultPod), so that templates stay as they were written.
 func DefaultPodTemplate(t *corev1.PodTemplateSpec) {
+	t.Annotations = withoutInitAnnotations(t.Annotations)
 	DefaultPodSpec(&t.Spec)
+}
+
+// withoutInitAnnotations drops annotations that were init containers before there
+// was a field, so that no old node takes them for more than the field says.
+func withoutInitAnnotations(annotations map[string]string) map[string]string {
+	for _, key := range []string{"pod.beta.kubernetes.io/init-containers", "pod.alpha.kubernetes.io/init-containers",
+		"pod.beta.kubernetes.io/init-container-statuses", "pod.alpha.kubernetes.io/init-container-statuses"} {
+		delete(annotations, key)
+	}
+	return annotations
 }
 
 // DefaultPodSpec fills what a pod's spec leaves out, in pods and templates alike.
@@ -34,9 +45,6 @@ func DefaultPodSpec(s *corev1.PodSpec) {
 	}
 	if s.SchedulerName == "" {
 		s.SchedulerName = corev1.DefaultSchedulerName
-	}
-	if *s.TerminationGracePeriodSeconds < 0 {
-		s.TerminationGracePeriodSeconds = ptr.To(int64(1)) // the least that is graceful
 	}
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])

@@ -12,22 +12,25 @@ func validateWindowsPod(s *corev1.PodSpec, spec *field.Path) (errs field.ErrorLi
 			errs = append(errs, field.Forbidden(path, "cannot be set for a windows pod"))
 		}
 	}
+	sc, path := s.SecurityContext, spec.Child("securityContext")
+	if sc == nil {
+		sc = &corev1.PodSecurityContext{}
+	}
+	forbid(sc.AppArmorProfile != nil, path.Child("appArmorProfile"))
+	forbid(sc.SELinuxOptions != nil, path.Child("seLinuxOptions"))
+	forbid(s.HostUsers != nil, spec.Child("hostUsers"))
 	forbid(s.HostPID, spec.Child("hostPID"))
 	forbid(s.HostIPC, spec.Child("hostIPC"))
-	forbid(s.HostUsers != nil, spec.Child("hostUsers"))
-	forbid(s.ShareProcessNamespace != nil && *s.ShareProcessNamespace, spec.Child("shareProcessNamespace"))
-	if sc, path := s.SecurityContext, spec.Child("securityContext"); sc != nil {
-		forbid(sc.AppArmorProfile != nil, path.Child("appArmorProfile"))
-		forbid(sc.SELinuxOptions != nil, path.Child("seLinuxOptions"))
-		forbid(sc.SeccompProfile != nil, path.Child("seccompProfile"))
-		forbid(sc.FSGroup != nil, path.Child("fsGroup"))
-		forbid(sc.FSGroupChangePolicy != nil, path.Child("fsGroupChangePolicy"))
-		forbid(len(sc.Sysctls) > 0, path.Child("sysctls"))
-		forbid(sc.RunAsUser != nil, path.Child("runAsUser"))
-		forbid(sc.RunAsGroup != nil, path.Child("runAsGroup"))
-		forbid(sc.SupplementalGroups != nil, path.Child("supplementalGroups"))
-		forbid(sc.SupplementalGroupsPolicy != nil, path.Child("supplementalGroupsPolicy"))
-	}
+	forbid(sc.SeccompProfile != nil, path.Child("seccompProfile"))
+	forbid(sc.FSGroup != nil, path.Child("fsGroup"))
+	forbid(sc.FSGroupChangePolicy != nil, path.Child("fsGroupChangePolicy"))
+	forbid(len(sc.Sysctls) > 0, path.Child("sysctls"))
+	forbid(s.ShareProcessNamespace != nil, spec.Child("shareProcessNamespace"))
+	forbid(sc.RunAsUser != nil, path.Child("runAsUser"))
+	forbid(sc.RunAsGroup != nil, path.Child("runAsGroup"))
+	forbid(sc.SupplementalGroups != nil, path.Child("supplementalGroups"))
+	forbid(sc.SupplementalGroupsPolicy != nil, path.Child("supplementalGroupsPolicy"))
+	forbid(sc.SELinuxChangePolicy != nil, path.Child("seLinuxChangePolicy"))
 	eachContainer(s, spec, func(c *corev1.Container, at *field.Path) {
 		sc, path := c.SecurityContext, at.Child("securityContext")
 		if sc == nil {

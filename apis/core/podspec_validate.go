@@ -30,14 +30,15 @@ type podChecker struct {
 	// volumes are the well-formed ones, by name.
 	volumes map[string]corev1.VolumeSource
 	claims  map[string]bool
+	lenient lenience
 	errs    field.ErrorList
 }
 
 func (c *podChecker) add(errs ...*field.Error) { c.errs = append(c.errs, errs...) }
 
 // validatePodSpec checks a pod's spec (pod=true) or a template's.
-func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Path, pod bool) field.ErrorList {
-	c := &podChecker{spec: s, meta: meta, pod: pod}
+func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, l lenience, path *field.Path, pod bool) field.ErrorList {
+	c := &podChecker{spec: s, meta: meta, pod: pod, lenient: l}
 	if s.TerminationGracePeriodSeconds == nil {
 		c.add(field.Required(path.Child("terminationGracePeriodSeconds"), ""))
 	}
@@ -45,14 +46,14 @@ func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Pat
 	c.checkResourceClaims(path.Child("resourceClaims"))
 	c.checkContainers(path)
 	if s.Resources != nil {
-		c.add(validatePodResources(s, path.Child("resources"))...)
+		c.add(validatePodResources(s, l.hugePages, path.Child("resources"))...)
 	}
 	c.checkHostNetwork(path)
 	c.add(oneOf(s.RestartPolicy, path.Child("restartPolicy"), corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	c.add(oneOf(s.DNSPolicy, path.Child("dnsPolicy"), corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
 	c.add(metav1validation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
-	c.add(validatePodSecurityContext(s, path.Child("securityContext"))...)
-	c.add(validateAffinity(s.Affinity, path.Child("affinity"))...)
+	c.add(validatePodSecurityContext(s, l, path.Child("securityContext"))...)
+	c.add(validateAffinity(s.Affinity, l, path.Child("affinity"))...)
 	c.add(validateDNSConfig(s, path.Child("dnsConfig"))...)
 	for i, g := range s.ReadinessGates {
 		c.add(ValidateQualifiedName(string(g.ConditionType), path.Child("readinessGates").Index(i).Child("conditionType"))...)
@@ -66,13 +67,14 @@ func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Pat
 		}
 		seen[g.Name] = true
 	}
-	c.add(validateSpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	c.add(validateSpread(s.TopologySpreadConstraints, l, path.Child("topologySpreadConstraints"))...)
+	c.add(validateHostProcess(s, path)...)
 	c.checkHostUsers(path)
 	c.checkNames(path)
 	if n := s.ActiveDeadlineSeconds; n != nil && (*n < 1 || *n > math.MaxInt32) {
 		c.add(field.Invalid(path.Child("activeDeadlineSeconds"), *n, validation.InclusiveRangeError(1, math.MaxInt32)))
 	}
-	c.add(ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
+	c.add(validateTolerations(s.Tolerations, l.comparisons, path.Child("tolerations"))...)
 	for i, a := range s.HostAliases {
 		at := path.Child("hostAliases").Index(i)
 		c.add(validation.IsValidIPForLegacyField(at.Child("ip"), a.IP, true, nil)...)
@@ -84,9 +86,12 @@ func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Pat
 		c.add(ValidatePreemptionPolicy(*s.PreemptionPolicy, path.Child("preemptionPolicy"))...)
 	}
 	if s.Overhead != nil {
-		c.add(validateRequirements(&corev1.ResourceRequirements{Limits: s.Overhead}, nil, path.Child("overhead"), validateContainerResourceName)...)
+		c.add(validateRequirements(&corev1.ResourceRequirements{Limits: s.Overhead}, nil, l.hugePages, path.Child("overhead"), validateContainerResourceName)...)
 	}
 	c.checkOS(path)
+	if s.SchedulingGroup != nil {
+		c.add(validateSchedulingGroup(s.SchedulingGroup, path.Child("schedulingGroup"))...)
+	}
 	c.checkFileKeyRefs(path)
 	return c.errs
 }
@@ -145,7 +150,7 @@ func (c *podChecker) checkHostUsers(path *field.Path) {
 		return
 	}
 	const msg = "when `hostUsers` is false"
-	if c.spec.HostNetwork {
+	if c.spec.HostNetwork && !c.lenient.userNetwork {
 		c.add(field.Forbidden(path.Child("hostNetwork"), msg))
 	}
 	if c.spec.HostPID {
@@ -155,7 +160,7 @@ func (c *podChecker) checkHostUsers(path *field.Path) {
 		c.add(field.Forbidden(path.Child("HostIPC"), msg))
 	}
 	eachContainer(c.spec, path, func(ctr *corev1.Container, at *field.Path) {
-		if len(ctr.VolumeDevices) > 0 {
+		if len(ctr.VolumeDevices) > 0 && !c.lenient.userDevices {
 			c.add(field.Forbidden(at.Child("volumeDevices"), msg))
 		}
 	})
@@ -163,16 +168,30 @@ func (c *podChecker) checkHostUsers(path *field.Path) {
 
 func (c *podChecker) checkResourceClaims(path *field.Path) {
 	c.claims = map[string]bool{}
-	for i, claim := range c.spec.ResourceClaims {
-		at := path.Index(i)
-		if claim.Name == "" {
-			c.add(field.Required(at.Child("name"), ""))
-		} else {
-			c.add(ValidateDNSLabel(claim.Name, at.Child("name"))...)
-			if c.claims[claim.Name] {
-				c.add(field.Duplicate(at.Child("name"), claim.Name))
-			}
+	for _, claim := range c.spec.ResourceClaims {
+		if claim.Name != "" {
 			c.claims[claim.Name] = true
+		}
+	}
+	mirror := false
+	if c.meta != nil {
+		_, mirror = c.meta.Annotations[corev1.MirrorPodAnnotationKey]
+	}
+	seen := map[string]bool{}
+	for i, claim := range c.spec.ResourceClaims {
+		if mirror {
+			c.add(field.Forbidden(field.NewPath(""), "static pods do not support resource claims"))
+			continue
+		}
+		at := path.Index(i)
+		switch {
+		case claim.Name == "":
+			c.add(field.Required(at.Child("name"), ""))
+		case seen[claim.Name]:
+			c.add(field.Duplicate(at.Child("name"), claim.Name))
+		default:
+			c.add(ValidateDNSLabel(claim.Name, at.Child("name"))...)
+			seen[claim.Name] = true
 		}
 		switch named, made := claim.ResourceClaimName != nil, claim.ResourceClaimTemplateName != nil; {
 		case named && made:
@@ -180,7 +199,21 @@ func (c *podChecker) checkResourceClaims(path *field.Path) {
 		case !named && !made:
 			c.add(field.Invalid(at, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
 		}
+		if n := claim.ResourceClaimName; n != nil {
+			c.add(invalidEach(at.Child("resourceClaimName"), *n, apivalidation.NameIsDNSSubdomain(*n, false))...)
+		}
+		if n := claim.ResourceClaimTemplateName; n != nil {
+			c.add(invalidEach(at.Child("resourceClaimTemplateName"), *n, apivalidation.NameIsDNSSubdomain(*n, false))...)
+		}
 	}
+}
+
+func validateSchedulingGroup(g *corev1.PodSchedulingGroup, path *field.Path) field.ErrorList {
+	at := path.Child("podGroupName")
+	if g.PodGroupName == nil {
+		return field.ErrorList{field.Invalid(at, g.PodGroupName, "must specify one of: `podGroupName`")}
+	}
+	return invalidEach(at, *g.PodGroupName, apivalidation.NameIsDNSSubdomain(*g.PodGroupName, false))
 }
 
 // checkOS: what one operating system does not have is refused if the pod names it.

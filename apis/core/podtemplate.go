@@ -19,17 +19,28 @@ func PodTemplate() *kind.Kind[*corev1.PodTemplate] {
 		columns[i].Priority = 0
 	}
 	return &kind.Kind[*corev1.PodTemplate]{
-		GVK:           corev1.SchemeGroupVersion.WithKind("PodTemplate"),
-		Resource:      "podtemplates",
-		ReturnDeleted: true,
-		New:           func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
-		NewList:       func() runtime.Object { return &corev1.PodTemplateList{} },
-		Default:       func(t *corev1.PodTemplate) { DefaultPodTemplate(&t.Template) },
-		Spec:          func(t *corev1.PodTemplate) any { return &t.Template },
-		Validate: func(_ context.Context, t *corev1.PodTemplate) field.ErrorList {
-			return ValidatePodTemplate(&t.Template, template)
+		GVK:              corev1.SchemeGroupVersion.WithKind("PodTemplate"),
+		Resource:         "podtemplates",
+		ReturnDeleted:    true,
+		New:              func() *corev1.PodTemplate { return &corev1.PodTemplate{} },
+		NewList:          func() runtime.Object { return &corev1.PodTemplateList{} },
+		Default:          func(t *corev1.PodTemplate) { DefaultPodTemplate(&t.Template) },
+		Spec:             func(t *corev1.PodTemplate) any { return &t.Template },
+		PrepareForCreate: func(_ context.Context, t *corev1.PodTemplate) { DropDisabledTemplateFields(&t.Template, nil) },
+		PrepareForUpdate: func(_ context.Context, t, old *corev1.PodTemplate) {
+			DropDisabledTemplateFields(&t.Template, &old.Template)
 		},
-		Warnings: func(_ context.Context, t, _ *corev1.PodTemplate) []string {
+		Validate: func(_ context.Context, t *corev1.PodTemplate) field.ErrorList {
+			return ValidatePodTemplate(&t.Template, nil, template)
+		},
+		ValidateUpdate: func(_ context.Context, t, old *corev1.PodTemplate) field.ErrorList {
+			return ValidatePodTemplate(&t.Template, &old.Template, template)
+		},
+		UpdateValidatesAlone: true,
+		Warnings: func(_ context.Context, t, old *corev1.PodTemplate) []string {
+			if old != nil && old.Generation == t.Generation {
+				return nil
+			}
 			return PodTemplateWarnings(&t.Template, template)
 		},
 		Columns: append(columns, kind.Column[*corev1.PodTemplate]{Name: "Pod Labels", Type: "string", Description: "The labels for the pod template.",

@@ -43,11 +43,12 @@ func ValidateReplicaCounts(c ReplicaCounts, path *field.Path) (errs field.ErrorL
 
 // ValidateReplicatedTemplate checks the template of pods that a controller
 // keeps running for ever: its labels match the selector, and the pods restart.
-func ValidateReplicatedTemplate(t *corev1.PodTemplateSpec, selector *metav1.LabelSelector, owner string, path *field.Path) (errs field.ErrorList) {
+// old is the template before; nil if there is none.
+func ValidateReplicatedTemplate(t, old *corev1.PodTemplateSpec, selector *metav1.LabelSelector, owner string, path *field.Path) (errs field.ErrorList) {
 	if s, err := metav1.LabelSelectorAsSelector(selector); err == nil && !s.Empty() && !s.Matches(labels.Set(t.Labels)) {
 		errs = append(errs, field.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
 	}
-	errs = append(errs, ValidatePodTemplate(t, path)...)
+	errs = append(errs, ValidatePodTemplate(t, old, path)...)
 	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 		errs = append(errs, field.NotSupported(path.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}

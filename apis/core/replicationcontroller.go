@@ -35,24 +35,40 @@ func ReplicationController() *kind.Kind[*corev1.ReplicationController] {
 		kind.AgeColumn[rc](),
 	}, ContainerColumns(containers)...)
 	return &kind.Kind[rc]{
-		GVK:              corev1.SchemeGroupVersion.WithKind("ReplicationController"),
-		Resource:         "replicationcontrollers",
-		ShortNames:       []string{"rc"},
-		Categories:       []string{"all"},
-		StoragePrefix:    "controllers",
-		New:              func() rc { return &corev1.ReplicationController{} },
-		NewList:          func() runtime.Object { return &corev1.ReplicationControllerList{} },
-		Default:          defaultReplicationController,
-		PrepareForCreate: func(_ context.Context, c rc) { c.Status = corev1.ReplicationControllerStatus{} },
-		PrepareForUpdate: func(_ context.Context, c, old rc) { c.Status = old.Status },
-		Spec:             func(c rc) any { return &c.Spec },
-		Validate:         func(_ context.Context, c rc) field.ErrorList { return validateReplicationController(c) },
+		GVK:           corev1.SchemeGroupVersion.WithKind("ReplicationController"),
+		Resource:      "replicationcontrollers",
+		ShortNames:    []string{"rc"},
+		Categories:    []string{"all"},
+		StoragePrefix: "controllers",
+		New:           func() rc { return &corev1.ReplicationController{} },
+		NewList:       func() runtime.Object { return &corev1.ReplicationControllerList{} },
+		Default:       defaultReplicationController,
+		PrepareForCreate: func(_ context.Context, c rc) {
+			c.Status = corev1.ReplicationControllerStatus{}
+			DropDisabledTemplateFields(c.Spec.Template, nil)
+		},
+		PrepareForUpdate: func(_ context.Context, c, old rc) {
+			c.Status = old.Status
+			DropDisabledTemplateFields(c.Spec.Template, old.Spec.Template)
+		},
+		Spec:     func(c rc) any { return &c.Spec },
+		Validate: func(_ context.Context, c rc) field.ErrorList { return validateReplicationController(c, nil) },
+		ValidateUpdate: func(_ context.Context, c, old rc) field.ErrorList {
+			return validateReplicationController(c, old.Spec.Template)
+		},
+		UpdateValidatesAlone: true,
 		Warnings: func(_ context.Context, c, old rc) (warnings []string) {
 			if msgs := validation.IsDNS1123Label(c.Name); old == nil && len(msgs) > 0 {
 				warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
 			}
-			if c.Spec.Template != nil && (old == nil || old.Generation != c.Generation) {
-				warnings = append(warnings, PodTemplateWarnings(c.Spec.Template, field.NewPath("spec", "template"))...)
+			template := c.Spec.Template
+			if old != nil { // warned about is what was there before
+				if template = old.Spec.Template; old.Generation == c.Generation {
+					return nil
+				}
+			}
+			if template != nil {
+				warnings = append(warnings, PodTemplateWarnings(template, field.NewPath("spec", "template"))...)
 			}
 			return warnings
 		},
@@ -96,7 +112,8 @@ func defaultReplicationController(c *corev1.ReplicationController) {
 	}
 }
 
-func validateReplicationController(c *corev1.ReplicationController) field.ErrorList {
+// validateReplicationController checks one whose template was old; nil for none.
+func validateReplicationController(c *corev1.ReplicationController, old *corev1.PodTemplateSpec) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs := ValidateNonnegative(int64(c.Spec.MinReadySeconds), spec.Child("minReadySeconds"))
 	if len(c.Spec.Selector) == 0 {
@@ -111,5 +128,5 @@ func validateReplicationController(c *corev1.ReplicationController) field.ErrorL
 	if c.Spec.Template == nil {
 		return append(errs, field.Required(template, ""))
 	}
-	return append(errs, ValidateReplicatedTemplate(c.Spec.Template, &metav1.LabelSelector{MatchLabels: c.Spec.Selector}, "ReplicationController", template)...)
+	return append(errs, ValidateReplicatedTemplate(c.Spec.Template, old, &metav1.LabelSelector{MatchLabels: c.Spec.Selector}, "ReplicationController", template)...)
 }

@@ -9,18 +9,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	sysctls "k8s.io/component-helpers/node/util/sysctl"
 )
 
 const maxSysctlName = 253
 
 var sysctlName = regexp.MustCompile(`^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$`)
 
-func validatePodSecurityContext(s *corev1.PodSpec, path *field.Path) (errs field.ErrorList) {
+func validatePodSecurityContext(s *corev1.PodSpec, l lenience, path *field.Path) (errs field.ErrorList) {
 	sc := s.SecurityContext
-	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
-		errs = append(errs, field.Invalid(path.Child("shareProcessNamespace"), *s.ShareProcessNamespace, "ShareProcessNamespace and HostPID cannot both be enabled"))
+	shared := func() {
+		if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
+			errs = append(errs, field.Invalid(path.Child("shareProcessNamespace"), *s.ShareProcessNamespace, "ShareProcessNamespace and HostPID cannot both be enabled"))
+		}
 	}
 	if sc == nil {
+		shared()
 		return errs
 	}
 	if g := sc.FSGroup; g != nil {
@@ -35,22 +39,28 @@ func validatePodSecurityContext(s *corev1.PodSpec, path *field.Path) (errs field
 	for i, g := range sc.SupplementalGroups {
 		errs = append(errs, invalidEach(path.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))...)
 	}
-	errs = append(errs, validateSysctls(s, sc.Sysctls, path.Child("sysctls"))...)
+	shared()
+	errs = append(errs, validateSysctls(s, sc.Sysctls, l.hostSysctls, path.Child("sysctls"))...)
 	if p := sc.FSGroupChangePolicy; p != nil {
 		errs = append(errs, supported(*p, path.Child("fsGroupChangePolicy"), corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
 	}
 	errs = append(errs, validateSeccomp(sc.SeccompProfile, path.Child("seccompProfile"))...)
+	errs = append(errs, validateWindowsOptions(sc.WindowsOptions, path.Child("windowsOptions"))...)
 	errs = append(errs, validateAppArmor(sc.AppArmorProfile, path.Child("appArmorProfile"))...)
 	if p := sc.SupplementalGroupsPolicy; p != nil {
 		errs = append(errs, supported(*p, path.Child("supplementalGroupsPolicy"), corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
 	if p := sc.SELinuxChangePolicy; p != nil {
-		errs = append(errs, supported(*p, path.Child("seLinuxChangePolicy"), corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
+		allowed := []corev1.PodSELinuxChangePolicy{corev1.SELinuxChangePolicyRecursive} // others need SELinuxMount
+		if l.selinuxPolicy {
+			allowed = []corev1.PodSELinuxChangePolicy{corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive}
+		}
+		errs = append(errs, supported(*p, path.Child("seLinuxChangePolicy"), allowed...)...)
 	}
 	return errs
 }
 
-func validateSysctls(s *corev1.PodSpec, list []corev1.Sysctl, path *field.Path) (errs field.ErrorList) {
+func validateSysctls(s *corev1.PodSpec, list []corev1.Sysctl, anyNamespace bool, path *field.Path) (errs field.ErrorList) {
 	seen := map[string]bool{}
 	for i, c := range list {
 		at := path.Index(i).Child("name")
@@ -63,17 +73,22 @@ func validateSysctls(s *corev1.PodSpec, list []corev1.Sysctl, path *field.Path) 
 			errs = append(errs, field.Duplicate(at, c.Name))
 		}
 		seen[c.Name] = true
-		// Not per pod if the pod shares the host's namespace.
-		name := strings.ReplaceAll(c.Name, "/", ".")
-		ipc := slices.Contains([]string{"kernel.sem"}, name) || strings.HasPrefix(name, "kernel.shm") || strings.HasPrefix(name, "kernel.msg") || strings.HasPrefix(name, "fs.mqueue.")
-		switch {
-		case s.HostNetwork && strings.HasPrefix(name, "net."):
-			errs = append(errs, field.Invalid(at, c.Name, "may not be specified when 'hostNetwork' is true"))
-		case s.HostIPC && ipc:
-			errs = append(errs, field.Invalid(at, c.Name, "may not be specified when 'hostIPC' is true"))
+		if err := validateHostSysctl(s, c.Name, at); err != nil && !anyNamespace {
+			errs = append(errs, err)
 		}
 	}
 	return errs
+}
+
+// validateHostSysctl: what the pod shares with the host is not the pod's to set.
+func validateHostSysctl(s *corev1.PodSpec, sysctl string, at *field.Path) *field.Error {
+	switch namespace, _, _ := sysctls.GetNamespace(sysctl); {
+	case s.HostNetwork && namespace == sysctls.NetNamespace:
+		return field.Invalid(at, sysctl, "may not be specified when 'hostNetwork' is true")
+	case s.HostIPC && namespace == sysctls.IPCNamespace:
+		return field.Invalid(at, sysctl, "may not be specified when 'hostIPC' is true")
+	}
+	return nil
 }
 
 func validateSecurityContext(sc *corev1.SecurityContext, hostUsers bool, path *field.Path) (errs field.ErrorList) {
@@ -101,6 +116,7 @@ func validateSecurityContext(sc *corev1.SecurityContext, hostUsers bool, path *f
 			errs = append(errs, field.Invalid(path, sc, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 		}
 	}
+	errs = append(errs, validateWindowsOptions(sc.WindowsOptions, path.Child("windowsOptions"))...)
 	return append(errs, validateAppArmor(sc.AppArmorProfile, path.Child("appArmorProfile"))...)
 }
 
@@ -137,10 +153,11 @@ func validateAppArmor(p *corev1.AppArmorProfile, path *field.Path) (errs field.E
 	case corev1.AppArmorProfileTypeLocalhost:
 		switch {
 		case p.LocalhostProfile == nil || *p.LocalhostProfile == "":
-			errs = append(errs, field.Required(local, required))
+			return field.ErrorList{field.Required(local, required)}
 		case strings.TrimSpace(*p.LocalhostProfile) != *p.LocalhostProfile:
 			errs = append(errs, field.Invalid(local, *p.LocalhostProfile, "must not be padded with whitespace"))
-		case len(*p.LocalhostProfile) > 4095:
+		}
+		if len(*p.LocalhostProfile) > 4095 {
 			errs = append(errs, field.TooLong(local, "", 4095))
 		}
 	case corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined:

@@ -11,7 +11,7 @@ import (
 // ValidateContainerLimits checks a list of resources as a container's limits,
 // which are at path.limits.
 func ValidateContainerLimits(limits corev1.ResourceList, path *field.Path) field.ErrorList {
-	return validateRequirements(&corev1.ResourceRequirements{Limits: limits}, nil, path, validateContainerResourceName)
+	return validateRequirements(&corev1.ResourceRequirements{Limits: limits}, nil, false, path, validateContainerResourceName)
 }
 
 // ValidateContainerResourceName wants the name of a resource that containers may ask for.
@@ -26,6 +26,9 @@ func ValidateNonnegativeQuantity(q resource.Quantity, path *field.Path) field.Er
 
 // ValidateAccessModes checks a volume's access modes.
 func ValidateAccessModes(modes []corev1.PersistentVolumeAccessMode, path *field.Path) field.ErrorList {
+	if len(modes) == 0 {
+		return field.ErrorList{field.Required(path, "")}
+	}
 	return validateAccessModes(modes, path)
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // validateProjected checks a volume made of several sources, whose files must
-// not collide.
-func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.ErrorList {
+// not collide; anyPath lets tokens lie elsewhere.
+func validateProjected(p *corev1.ProjectedVolumeSource, anyPath bool, at *field.Path) field.ErrorList {
 	errs := validFileMode(p.DefaultMode, at.Child("defaultMode"))
 	taken := map[string]bool{}
 	take := func(file string, value any) {
@@ -51,7 +51,7 @@ func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.Er
 		}
 		if t := s.ServiceAccountToken; t != nil {
 			sources++
-			errs = append(errs, validateTokenSource(t, at, src.Child("serviceAccountToken", "expirationSeconds"))...)
+			errs = append(errs, validateTokenSource(t, anyPath, at, src.Child("serviceAccountToken", "expirationSeconds"))...)
 		}
 		if b := s.ClusterTrustBundle; b != nil {
 			sources++
@@ -72,7 +72,7 @@ func validateProjected(p *corev1.ProjectedVolumeSource, at *field.Path) field.Er
 	return errs
 }
 
-func validateTokenSource(t *corev1.ServiceAccountTokenProjection, at, expiration *field.Path) (errs field.ErrorList) {
+func validateTokenSource(t *corev1.ServiceAccountTokenProjection, anyPath bool, at, expiration *field.Path) (errs field.ErrorList) {
 	if n := t.ExpirationSeconds; n != nil {
 		if *n < 10*60 {
 			errs = append(errs, field.Invalid(expiration, *n, "may not specify a duration less than 10 minutes"))
@@ -83,6 +83,9 @@ func validateTokenSource(t *corev1.ServiceAccountTokenProjection, at, expiration
 	}
 	if t.Path == "" {
 		return append(errs, field.Required(at.Child("path"), ""))
+	}
+	if anyPath {
+		return errs
 	}
 	return append(errs, validateFilePath(t.Path, at.Child("path"))...)
 }

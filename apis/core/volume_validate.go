@@ -2,12 +2,11 @@ package core
 
 import (
 	"fmt"
-	"path"
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -44,112 +43,127 @@ func (c *podChecker) checkVolumes(list *field.Path) {
 	}
 }
 
-// validateVolume checks that a volume has one source, and that source.
-func (c *podChecker) validateVolume(v *corev1.Volume, at *field.Path) (errs field.ErrorList) {
-	found := false
-	one := func(set bool, name string, check func(*field.Path) field.ErrorList) {
-		switch {
-		case !set:
-		case found:
-			errs = append(errs, field.Forbidden(at.Child(name), "may not specify more than 1 volume type"))
-		default:
-			found = true
-			if check != nil {
-				errs = append(errs, check(at.Child(name))...)
+// volumeSources finds which one source a volume has; others beside it are refused.
+type volumeSources struct {
+	volume *field.Path
+	found  bool
+	errs   field.ErrorList
+}
+
+// one takes a source, that messages know by name. Its own errors are at the path at.
+func (s *volumeSources) one(set bool, name, at string, check func(*field.Path) field.ErrorList) {
+	switch {
+	case !set:
+	case s.found:
+		s.errs = append(s.errs, field.Forbidden(s.volume.Child(name), "may not specify more than 1 volume type"))
+	default:
+		s.found = true
+		s.errs = append(s.errs, check(s.volume.Child(at))...)
+	}
+}
+
+// end returns what was wrong with the sources.
+func (s *volumeSources) end() field.ErrorList {
+	if !s.found {
+		s.errs = append(s.errs, field.Required(s.volume, "must specify a volume type"))
+	}
+	return s.errs
+}
+
+// required wants strings that are not empty, given as name, value pairs.
+func required(pairs ...string) func(*field.Path) field.ErrorList {
+	return func(p *field.Path) (errs field.ErrorList) {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i+1] == "" {
+				errs = append(errs, field.Required(p.Child(pairs[i]), ""))
 			}
 		}
+		return errs
 	}
-	// required wants strings that are not empty, given as name, value pairs.
-	required := func(pairs ...string) func(*field.Path) field.ErrorList {
-		return func(p *field.Path) (errs field.ErrorList) {
-			for i := 0; i < len(pairs); i += 2 {
-				if pairs[i+1] == "" {
-					errs = append(errs, field.Required(p.Child(pairs[i]), ""))
-				}
-			}
-			return errs
-		}
-	}
-	one(v.EmptyDir != nil, "emptyDir", func(p *field.Path) field.ErrorList {
+}
+
+// validateVolume checks that a volume has one source, and that source. Names in
+// paths are what clients have always been told, which is not always the field's.
+func (c *podChecker) validateVolume(v *corev1.Volume, at *field.Path) field.ErrorList {
+	s := &volumeSources{volume: at}
+	s.one(v.EmptyDir != nil, "emptyDir", "emptyDir", func(p *field.Path) field.ErrorList {
 		if l := v.EmptyDir.SizeLimit; l != nil && l.Sign() < 0 {
 			return field.ErrorList{field.Forbidden(p.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity")}
 		}
 		return nil
 	})
-	one(v.HostPath != nil, "hostPath", func(p *field.Path) field.ErrorList { return validateHostPath(v.HostPath, p) })
-	if g := v.GitRepo; g != nil {
-		one(true, "gitRepo", func(p *field.Path) field.ErrorList {
-			return append(required("repository", g.Repository)(p), validateFilePath(g.Directory, p.Child("directory"))...)
-		})
-	}
-	if d := v.GCEPersistentDisk; d != nil {
-		one(true, "gcePersistentDisk", required("pdName", d.PDName))
-	}
-	if d := v.AWSElasticBlockStore; d != nil {
-		one(true, "awsElasticBlockStore", required("volumeID", d.VolumeID))
-	}
-	one(v.Secret != nil, "secret", func(p *field.Path) field.ErrorList {
+	s.one(v.HostPath != nil, "hostPath", "hostPath", func(p *field.Path) field.ErrorList { return validateHostPath(v.HostPath, p) })
+	s.one(v.GitRepo != nil, "gitRepo", "gitRepo", func(p *field.Path) field.ErrorList {
+		return append(required("repository", v.GitRepo.Repository)(p), validateDescendingPath(v.GitRepo.Directory, p.Child("directory"))...)
+	})
+	s.one(v.GCEPersistentDisk != nil, "gcePersistentDisk", "persistentDisk", func(p *field.Path) field.ErrorList { return validateGCE(v.GCEPersistentDisk, p) })
+	s.one(v.AWSElasticBlockStore != nil, "awsElasticBlockStore", "awsElasticBlockStore", func(p *field.Path) field.ErrorList { return validateAWS(v.AWSElasticBlockStore, p) })
+	s.one(v.Secret != nil, "secret", "secret", func(p *field.Path) field.ErrorList {
 		return validateKeyed(v.Secret.SecretName, "secretName", v.Secret.DefaultMode, v.Secret.Items, p)
 	})
-	one(v.NFS != nil, "nfs", func(p *field.Path) field.ErrorList { return validateNFS(v.NFS, p) })
-	if s := v.ISCSI; s != nil {
-		one(true, "iscsi", required("targetPortal", s.TargetPortal, "iqn", s.IQN))
+	s.one(v.NFS != nil, "nfs", "nfs", func(p *field.Path) field.ErrorList { return validateNFS(v.NFS, p) })
+	s.one(v.ISCSI != nil, "iscsi", "iscsi", func(p *field.Path) field.ErrorList { return validateISCSI(v.ISCSI, p) })
+	if i := v.ISCSI; i != nil && i.InitiatorName != nil && len(v.Name)+1+len(i.TargetPortal) > 64 {
+		s.errs = append(s.errs, field.Invalid(at.Child("name"), v.Name, longInitiatorMsg))
 	}
-	if s := v.Glusterfs; s != nil {
-		one(true, "glusterfs", required("endpoints", s.EndpointsName, "path", s.Path))
-	}
-	one(v.Flocker != nil, "flocker", nil)
-	if s := v.PersistentVolumeClaim; s != nil {
-		one(true, "persistentVolumeClaim", required("claimName", s.ClaimName))
-	}
-	one(v.RBD != nil, "rbd", nil)
-	if s := v.Cinder; s != nil {
-		one(true, "cinder", required("volumeID", s.VolumeID))
-	}
-	one(v.CephFS != nil, "cephfs", nil)
-	one(v.Quobyte != nil, "quobyte", nil)
-	one(v.DownwardAPI != nil, "downwardAPI", func(p *field.Path) (errs field.ErrorList) {
+	s.one(v.Glusterfs != nil, "glusterfs", "glusterfs", func(p *field.Path) field.ErrorList {
+		return required("endpoints", v.Glusterfs.EndpointsName, "path", v.Glusterfs.Path)(p)
+	})
+	s.one(v.Flocker != nil, "flocker", "flocker", func(p *field.Path) field.ErrorList { return validateFlocker(v.Flocker, p) })
+	s.one(v.PersistentVolumeClaim != nil, "persistentVolumeClaim", "persistentVolumeClaim", func(p *field.Path) field.ErrorList {
+		return required("claimName", v.PersistentVolumeClaim.ClaimName)(p)
+	})
+	s.one(v.RBD != nil, "rbd", "rbd", func(p *field.Path) field.ErrorList { return validateRBD(v.RBD.CephMonitors, v.RBD.RBDImage, p) })
+	s.one(v.Cinder != nil, "cinder", "cinder", func(p *field.Path) field.ErrorList {
+		return append(required("volumeID", v.Cinder.VolumeID)(p), validateLocalRef(v.Cinder.SecretRef, p)...)
+	})
+	s.one(v.CephFS != nil, "cephFS", "cephfs", func(p *field.Path) field.ErrorList { return validateMonitors(v.CephFS.Monitors, p) })
+	s.one(v.Quobyte != nil, "quobyte", "quobyte", func(p *field.Path) field.ErrorList { return validateQuobyte(v.Quobyte, p) })
+	s.one(v.DownwardAPI != nil, "downwarAPI", "downwardAPI", func(p *field.Path) (errs field.ErrorList) {
 		errs = validFileMode(v.DownwardAPI.DefaultMode, p.Child("defaultMode"))
 		for i := range v.DownwardAPI.Items {
 			errs = append(errs, validateDownwardFile(&v.DownwardAPI.Items[i], p)...)
 		}
 		return errs
 	})
-	one(v.FC != nil, "fc", nil)
-	if s := v.FlexVolume; s != nil {
-		one(true, "flexVolume", required("driver", s.Driver))
-	}
-	one(v.ConfigMap != nil, "configMap", func(p *field.Path) field.ErrorList {
+	s.one(v.FC != nil, "fc", "fc", func(p *field.Path) field.ErrorList { return validateFC(v.FC, p) })
+	s.one(v.FlexVolume != nil, "flexVolume", "flexVolume", func(p *field.Path) field.ErrorList {
+		return validateFlex(v.FlexVolume.Driver, v.FlexVolume.Options, p)
+	})
+	s.one(v.ConfigMap != nil, "configMap", "configMap", func(p *field.Path) field.ErrorList {
 		return validateKeyed(v.ConfigMap.Name, "name", v.ConfigMap.DefaultMode, v.ConfigMap.Items, p)
 	})
-	if s := v.AzureFile; s != nil {
-		one(true, "azureFile", required("secretName", s.SecretName, "shareName", s.ShareName))
-	}
-	if s := v.VsphereVolume; s != nil {
-		one(true, "vsphereVolume", required("volumePath", s.VolumePath))
-	}
-	one(v.PhotonPersistentDisk != nil, "photonPersistentDisk", nil)
-	if s := v.PortworxVolume; s != nil {
-		one(true, "portworxVolume", required("volumeID", s.VolumeID))
-	}
-	if s := v.AzureDisk; s != nil {
-		one(true, "azureDisk", required("diskName", s.DiskName, "diskURI", s.DataDiskURI))
-	}
-	one(v.StorageOS != nil, "storageos", nil)
-	one(v.Projected != nil, "projected", func(p *field.Path) field.ErrorList { return validateProjected(v.Projected, p) })
-	one(v.ScaleIO != nil, "scaleIO", nil)
-	one(v.CSI != nil, "csi", func(p *field.Path) field.ErrorList { return validateCSIVolume(v.CSI, p) })
-	one(v.Ephemeral != nil, "ephemeral", func(p *field.Path) field.ErrorList { return c.validateEphemeralVolume(v, at, p) })
-	one(v.Image != nil, "image", func(p *field.Path) (errs field.ErrorList) {
+	s.one(v.AzureFile != nil, "azureFile", "azureFile", func(p *field.Path) field.ErrorList {
+		return required("secretName", v.AzureFile.SecretName, "shareName", v.AzureFile.ShareName)(p)
+	})
+	s.one(v.VsphereVolume != nil, "vsphereVolume", "vsphereVolume", func(p *field.Path) field.ErrorList {
+		return required("volumePath", v.VsphereVolume.VolumePath)(p)
+	})
+	s.one(v.PhotonPersistentDisk != nil, "photonPersistentDisk", "photonPersistentDisk", func(p *field.Path) field.ErrorList {
+		return required("pdID", v.PhotonPersistentDisk.PdID)(p)
+	})
+	s.one(v.PortworxVolume != nil, "portworxVolume", "portworxVolume", func(p *field.Path) field.ErrorList {
+		return required("volumeID", v.PortworxVolume.VolumeID)(p)
+	})
+	s.one(v.AzureDisk != nil, "azureDisk", "azureDisk", func(p *field.Path) field.ErrorList { return validateAzureDisk(v.AzureDisk, p) })
+	s.one(v.StorageOS != nil, "storageos", "storageos", func(p *field.Path) field.ErrorList {
+		return append(validateStorageOS(v.StorageOS.VolumeName, v.StorageOS.VolumeNamespace, p), validateLocalRef(v.StorageOS.SecretRef, p)...)
+	})
+	s.one(v.Projected != nil, "projected", "projected", func(p *field.Path) field.ErrorList {
+		return validateProjected(v.Projected, c.lenient.tokenPaths, p)
+	})
+	s.one(v.ScaleIO != nil, "scaleIO", "scaleIO", func(p *field.Path) field.ErrorList {
+		return required("gateway", v.ScaleIO.Gateway, "system", v.ScaleIO.System, "volumeName", v.ScaleIO.VolumeName)(p)
+	})
+	s.one(v.CSI != nil, "csi", "csi", func(p *field.Path) field.ErrorList { return validateCSIVolume(v.CSI, p) })
+	s.one(v.Ephemeral != nil, "ephemeral", "ephemeral", func(p *field.Path) field.ErrorList { return c.validateEphemeralVolume(v, at, p) })
+	s.one(v.Image != nil, "image", "image", func(p *field.Path) (errs field.ErrorList) {
 		if c.pod && v.Image.Reference == "" {
 			errs = append(errs, field.Required(p.Child("reference"), ""))
 		}
 		return append(errs, validatePullPolicy(v.Image.PullPolicy, p.Child("pullPolicy"))...)
 	})
-	if !found {
-		errs = append(errs, field.Required(at, "must specify a volume type"))
-	}
-	return errs
+	return s.end()
 }
 
 func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.ErrorList {
@@ -164,46 +178,13 @@ func validateHostPath(h *corev1.HostPathVolumeSource, at *field.Path) field.Erro
 	return errs
 }
 
-func validateNFS(n *corev1.NFSVolumeSource, at *field.Path) (errs field.ErrorList) {
-	if n.Server == "" {
-		errs = append(errs, field.Required(at.Child("server"), ""))
-	}
-	if n.Path == "" {
-		errs = append(errs, field.Required(at.Child("path"), ""))
-	}
-	if !path.IsAbs(n.Path) {
-		errs = append(errs, field.Invalid(at.Child("path"), n.Path, "must be an absolute path"))
-	}
-	return errs
-}
-
-func validateCSIVolume(s *corev1.CSIVolumeSource, at *field.Path) (errs field.ErrorList) {
-	if s.Driver == "" {
-		errs = append(errs, field.Required(at.Child("driver"), ""))
-	} else {
-		if len(s.Driver) > 63 {
-			errs = append(errs, field.TooLong(at.Child("driver"), "", 63))
-		}
-		errs = append(errs, invalidEach(at.Child("driver"), s.Driver, validation.IsDNS1123Subdomain(s.Driver))...)
-	}
-	if r := s.NodePublishSecretRef; r != nil {
-		if r.Name == "" {
-			errs = append(errs, field.Required(at.Child("nodePublishSecretRef", "name"), ""))
-		} else {
-			errs = append(errs, invalidEach(at.Child("name"), r.Name, apivalidation.NameIsDNSSubdomain(r.Name, false))...)
-		}
-	}
-	return errs
-}
-
 func (c *podChecker) validateEphemeralVolume(v *corev1.Volume, volume, at *field.Path) (errs field.ErrorList) {
 	if t := v.Ephemeral.VolumeClaimTemplate; t == nil {
 		errs = append(errs, field.Required(at.Child("volumeClaimTemplate"), ""))
 	} else {
 		template := at.Child("volumeClaimTemplate")
-		errs = append(errs, metav1validation.ValidateLabels(t.Labels, template.Child("metadata", "labels"))...)
-		errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, template.Child("metadata", "annotations"))...)
-		errs = append(errs, ValidateClaimSpec(&t.Spec, template.Child("spec"))...)
+		errs = append(errs, validateTemplateMeta(&t.ObjectMeta, template.Child("metadata"))...)
+		errs = append(errs, ValidateClaimSpec(&t.Spec, nil, template.Child("spec"))...)
 	}
 	if c.meta != nil && c.meta.Name != "" && v.Name != "" {
 		name := c.meta.Name + "-" + v.Name
@@ -211,6 +192,32 @@ func (c *podChecker) validateEphemeralVolume(v *corev1.Volume, volume, at *field
 			errs = append(errs, field.Invalid(volume.Child("name"), v.Name, fmt.Sprintf("PVC name %q: %v", name, msg)))
 		}
 	}
+	return errs
+}
+
+// validateTemplateMeta: what is made from a template takes its labels and
+// annotations, nothing else.
+func validateTemplateMeta(m *metav1.ObjectMeta, at *field.Path) field.ErrorList {
+	errs := apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations"))
+	errs = append(errs, metav1validation.ValidateLabels(m.Labels, at.Child("labels"))...)
+	forbid := func(set bool, name string) {
+		if set {
+			errs = append(errs, field.Forbidden(at.Child(name), "cannot be set"))
+		}
+	}
+	forbid(m.Name != "", "name")
+	forbid(m.GenerateName != "", "generateName")
+	forbid(m.Namespace != "", "namespace")
+	forbid(m.SelfLink != "", "selfLink")
+	forbid(m.UID != "", "uID")
+	forbid(m.ResourceVersion != "", "resourceVersion")
+	forbid(m.Generation != 0, "generation")
+	forbid(m.CreationTimestamp != metav1.Time{}, "creationTimestamp")
+	forbid(m.DeletionTimestamp != nil, "deletionTimestamp")
+	forbid(m.DeletionGracePeriodSeconds != nil, "deletionGracePeriodSeconds")
+	forbid(m.OwnerReferences != nil, "ownerReferences")
+	forbid(m.Finalizers != nil, "finalizers")
+	forbid(m.ManagedFields != nil, "managedFields")
 	return errs
 }
 
