@@ -26,7 +26,7 @@ STAMPS       := $(call stamp,gitVersion,v$(KUBE_VERSION)+proa.$(SHORT_COMMIT)) \
 	$(call stamp,gitCommit,$(COMMIT)) $(call stamp,gitTreeState,$(TREE_STATE)) $(call stamp,buildDate,$(COMMIT_DATE))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build assets bundle images deps test-deps test unit roottest e2e parity bench verify fmt vet lint generate tools upstream clean
+.PHONY: help run build assets bundle images deps test-deps test unit roottest e2e parity differential bench verify fmt vet lint generate tools upstream clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
@@ -78,6 +78,12 @@ e2e: test-deps build images tools bin/tools/kube-apiserver ## End-to-end tests t
 
 parity: build bin/tools/kube-apiserver bin/tools/etcd bin/tools/kubectl ## Compare with upstream's kube-apiserver: discovery, OpenAPI, tables, etcd
 	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/parity test $(GO_FLAGS) -count=1 -v ./...
+
+# SEED chooses the cases and N how many; KIND=pods asks for one kind only.
+SEED ?= 1
+N    ?= 20000
+differential: build bin/tools/etcd bin/tools/kube-apiserver ## Compare answers with upstream's kube-apiserver
+	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/differential run $(GO_FLAGS) . -seed $(SEED) -n $(N) -kind "$(KIND)" -out $(CURDIR)/bin/differential
 
 bench: test-deps build images tools ## Print the performance table
 	@PROA_BIN=$(CURDIR)/bin $(GO) -C test/bench run $(GO_FLAGS) . $(ARGS)
