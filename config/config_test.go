@@ -2,11 +2,13 @@ package config
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 )
 
@@ -43,6 +45,10 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func reconcile(ctx context.Context, client kubernetes.Interface, o *Objects) error {
+	return errors.Join(o.RBAC(ctx, client), o.Priorities(ctx, client))
+}
+
 func TestReconcile(t *testing.T) {
 	ctx := context.Background()
 	o, err := Load()
@@ -50,7 +56,7 @@ func TestReconcile(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := fake.NewClientset()
-	if err := Reconcile(ctx, client, o); err != nil {
+	if err := reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	created := writes(client)
@@ -58,7 +64,7 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("%d writes, want at least %d", created, want)
 	}
 	client.ClearActions()
-	if err := Reconcile(ctx, client, o); err != nil {
+	if err := reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	if n := writes(client); n != 0 {
@@ -82,7 +88,7 @@ func TestReconcile(t *testing.T) {
 	if err := client.RbacV1().ClusterRoleBindings().Delete(ctx, "cluster-admin", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := Reconcile(ctx, client, o); err != nil {
+	if err := reconcile(ctx, client, o); err != nil {
 		t.Fatal(err)
 	}
 	basic, err := roles.Get(ctx, "system:basic-user", metav1.GetOptions{})

@@ -16,13 +16,12 @@ import (
 // parallel is how many writes run at once at a first start.
 const parallel = 32
 
-// Reconcile writes the bootstrap objects to a cluster. What is missing is
-// created; roles and bindings get back what they lost, unless annotated
-// rbac.authorization.kubernetes.io/autoupdate=false; what users added stays. It
-// returns the first errors together; calling it again goes on.
-func Reconcile(ctx context.Context, client kubernetes.Interface, o *Objects) error {
+// RBAC writes roles and bindings to a cluster, and the namespaces they live in.
+// What is missing is created; roles and bindings get back what they lost, unless
+// annotated rbac.authorization.kubernetes.io/autoupdate=false; what users added
+// stays. It returns the first errors together; calling it again goes on.
+func (o *Objects) RBAC(ctx context.Context, client kubernetes.Interface) error {
 	start := time.Now()
-	// Namespaces first: the rest lives in them.
 	have := map[string]bool{}
 	list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
@@ -49,6 +48,14 @@ func Reconcile(ctx context.Context, client kubernetes.Interface, o *Objects) err
 	if err != nil {
 		return err
 	}
+	err = run(todo)
+	klog.FromContext(ctx).V(2).Info("Roles and bindings reconciled", "steps", len(todo), "elapsed", time.Since(start), "err", err)
+	return err
+}
+
+// Priorities writes the priority classes that are missing.
+func (o *Objects) Priorities(ctx context.Context, client kubernetes.Interface) error {
+	var todo []func() error
 	for _, pc := range o.PriorityClasses {
 		todo = append(todo, func() error {
 			_, err := client.SchedulingV1().PriorityClasses().Get(ctx, pc.Name, metav1.GetOptions{})
@@ -59,9 +66,7 @@ func Reconcile(ctx context.Context, client kubernetes.Interface, o *Objects) err
 			return unlessExists("priority class", pc.Name, err)
 		})
 	}
-	err = run(todo)
-	klog.FromContext(ctx).V(2).Info("Bootstrap objects reconciled", "steps", len(todo), "elapsed", time.Since(start), "err", err)
-	return err
+	return run(todo)
 }
 
 // run does all steps, a number of them at a time, and joins their errors.

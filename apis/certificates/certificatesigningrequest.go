@@ -42,6 +42,7 @@ func certificateSigningRequest() *kind.Kind[*csr] {
 			return validateUpdate(o, old, writer{})
 		},
 		Status: &kind.Status[*csr]{
+			ResetFields: []string{"spec", "status.conditions"},
 			Prepare: func(_ context.Context, o, old *csr) {
 				o.Spec = old.Spec
 				keepDecisions(o, old)

@@ -33,6 +33,9 @@ func (k *Kind[T]) Register(scheme *runtime.Scheme) error {
 			_ = eachItem(o.(runtime.Object), func(i runtime.Object) { k.Default(i.(T)) })
 		})
 	}
+	if len(k.Fields) == 0 {
+		return nil // the scheme's own conversion knows name and namespace
+	}
 	return scheme.AddFieldLabelConversionFunc(k.GVK, func(label, value string) (string, string, error) {
 		if _, ok := k.Fields[label]; ok || label == "metadata.name" || (label == "metadata.namespace" && !k.ClusterScoped) {
 			return label, value, nil

@@ -108,7 +108,8 @@ type Kind[T Object] struct {
 
 // Status describes a /status subresource.
 type Status[T Object] struct {
-	// ResetFields are the paths server-side apply ignores on /status; nil means "spec".
+	// ResetFields are the paths ("metadata.labels") that server-side apply ignores on
+	// /status; nil means "spec".
 	ResetFields []string
 	// Prepare takes back from old everything that a status writer may not change.
 	Prepare func(ctx context.Context, obj, old T)

@@ -2,7 +2,9 @@ package kind
 
 import (
 	"context"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,9 +49,27 @@ func (s strategy[T]) nameFn() validation.ValidateNameFunc {
 	return validation.NameIsDNSSubdomain
 }
 
+// validateFinalizers refuses names without a domain that are not Kubernetes' own;
+// upstream does so for all kinds but those that configure admission.
+func (s strategy[T]) validateFinalizers(o T) (errs field.ErrorList) {
+	if s.kind.GVK.Group == "admissionregistration.k8s.io" {
+		return nil
+	}
+	for i, name := range o.GetFinalizers() {
+		switch {
+		case strings.Contains(name, "/"), name == string(corev1.FinalizerKubernetes),
+			name == metav1.FinalizerOrphanDependents, name == metav1.FinalizerDeleteDependents:
+		default:
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "finalizers").Index(i), name, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
+	}
+	return errs
+}
+
 func (s strategy[T]) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	o := obj.(T)
 	errs := validation.ValidateObjectMetaAccessor(o, !s.kind.ClusterScoped, s.nameFn(), field.NewPath("metadata"))
+	errs = append(errs, s.validateFinalizers(o)...)
 	if s.kind.Validate != nil {
 		errs = append(errs, s.kind.Validate(ctx, o)...)
 	}
@@ -92,6 +112,7 @@ func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Obje
 func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
 	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
+	errs = append(errs, s.validateFinalizers(n)...)
 	if s.kind.Validate != nil && !s.kind.UpdateValidatesAlone {
 		errs = append(errs, s.kind.Validate(ctx, n)...)
 	}
@@ -127,7 +148,11 @@ func (s strategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 func (s strategy[T]) resetFields(paths ...string) map[fieldpath.APIVersion]*fieldpath.Set {
 	set := fieldpath.NewSet()
 	for _, p := range paths {
-		set.Insert(fieldpath.MakePathOrDie(p))
+		var path fieldpath.Path
+		for _, name := range strings.Split(p, ".") {
+			path = append(path, fieldpath.PathElement{FieldName: &name})
+		}
+		set.Insert(path)
 	}
 	return map[fieldpath.APIVersion]*fieldpath.Set{fieldpath.APIVersion(s.kind.GVK.GroupVersion().String()): set}
 }
@@ -151,6 +176,7 @@ func (s statusStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtim
 func (s statusStrategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
 	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
+	errs = append(errs, s.validateFinalizers(n)...)
 	if s.kind.Status.Validate != nil {
 		errs = append(errs, s.kind.Status.Validate(ctx, n, o)...)
 	}

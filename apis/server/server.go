@@ -15,7 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
+	"k8s.io/apiserver/pkg/features"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/notfoundhandler"
 	utilproxy "k8s.io/apiserver/pkg/util/proxy"
 	"k8s.io/apiserver/pkg/util/webhook"
@@ -25,6 +27,7 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
 	aggregatorapi "k8s.io/kube-aggregator/pkg/apiserver"
+	"k8s.io/utils/clock"
 
 	"proa/apis/kind"
 )
@@ -135,8 +138,7 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 		return nil, err
 	}
 	installHandlers(server, security.Handlers)
-	upkeep := fairness{client: deps.Client.FlowcontrolV1(), informers: s.informers, clock: o.Clock}
-	if err := server.AddPostStartHook(fairnessHook, upkeep.start); err != nil {
+	if err := s.addHooks(server, deps.Client, o.Clock); err != nil {
 		return nil, err
 	}
 	for _, step := range steps {
@@ -148,6 +150,31 @@ func (s *Server) newKinds(c *genericapiserver.Config, o Options, deps *kind.Deps
 		}
 	}
 	return server, nil
+}
+
+// addHooks adds what every cluster's API server keeps, under upstream's names.
+func (s *Server) addHooks(server *genericapiserver.GenericAPIServer, client kubernetes.Interface, clock clock.WithTicker) error {
+	upkeep := fairness{client: client.FlowcontrolV1(), informers: s.informers, clock: clock}
+	if err := server.AddPostStartHook(fairnessHook, upkeep.start); err != nil {
+		return err
+	}
+	namespaces := s.informers.Core().V1().Namespaces()
+	namespaces.Informer() // started with the others
+	err := server.AddPostStartHook(systemNamespacesHook, func(ctx genericapiserver.PostStartHookContext) error {
+		return s.runStep(ctx, PostStart{Name: systemNamespacesHook, Run: func(context.Context, *rest.Config) error {
+			return keepSystemNamespaces(ctx, client.CoreV1(), namespaces)
+		}})
+	})
+	if err != nil {
+		return err
+	}
+	if err := server.AddPostStartHook("storage-readiness", server.StorageReadinessHook.Hook); err != nil {
+		return err
+	}
+	if utilfeature.DefaultFeatureGate.Enabled(features.APIServerIdentity) {
+		return addIdentityLease(server, client, clock)
+	}
+	return nil
 }
 
 // runStep runs a step until it succeeds: /readyz tells meanwhile that it has

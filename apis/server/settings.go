@@ -12,10 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/metrics"
 )
 
@@ -38,6 +40,8 @@ type Settings struct {
 	Egress   *options.EgressSelectorOptions
 	Traces   *options.TracingOptions
 	Metrics  *metrics.Options
+	// Flags are what /flagz shows; nil for nothing.
+	Flags *pflag.FlagSet
 }
 
 // NewSettings are upstream's defaults.
@@ -113,6 +117,9 @@ func (s *Settings) apply(c *genericapiserver.Config) error {
 		return err
 	}
 	s.Metrics.Apply()
+	if s.Flags != nil {
+		c.Flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{Order: []string{""}, FlagSets: map[string]*pflag.FlagSet{"": s.Flags}}}
+	}
 	return s.Audit.ApplyTo(c)
 }
 

@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -49,6 +47,7 @@ func (a *apiserverFlags) flags(f *pflag.FlagSet) {
 	a.settings.AddFlags(f)
 	a.authentication.flags(f)
 	a.authorization.flags(f)
+	a.settings.Flags = f
 	f.StringVar(&a.kubeletCA, "kubelet-certificate-authority", "", "CA of node agents' serving certificates; only the one of --client-ca-file has an effect")
 	f.StringVar(&a.proxyCert, "proxy-client-cert-file", "", "client certificate of the aggregator")
 	f.StringVar(&a.proxyKey, "proxy-client-key-file", "", "key of the aggregator's client certificate")
@@ -143,17 +142,12 @@ func (a *apiserverFlags) start(ctx context.Context) (Component, error) {
 
 // postStart are the objects that this server keeps.
 func (a *apiserverFlags) postStart(services []netip.Prefix, bootstrap *config.Objects, security *securityOptions) []server.PostStart {
-	steps := []server.PostStart{{Name: "bootstrap-objects", Run: func(ctx context.Context, loopback *rest.Config) error {
-		client, err := kubernetes.NewForConfig(loopback)
-		if err != nil {
-			return err
-		}
-		return config.Reconcile(ctx, client, bootstrap)
-	}}, {Name: "kubernetes-service", Run: server.KubernetesService{
-		ClusterIP: services[0].Addr().Next(), Address: a.settings.Run.AdvertiseAddress, Port: a.settings.Serving.BindPort,
-	}.Start}}
+	steps := append(bootstrapSteps(bootstrap, security.usesRBAC()), server.PostStart{
+		Name: kubernetesServiceStep, Run: server.KubernetesService{
+			ClusterIP: services[0].Addr().Next(), Address: a.settings.Run.AdvertiseAddress, Port: a.settings.Serving.BindPort,
+		}.Start})
 	if security.clientCA != "" || security.requestHeaderCA != "" {
-		steps = append(steps, server.PostStart{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
+		steps = append(steps, server.PostStart{Name: authenticationStep, Run: server.AuthenticationTrust{
 			ClientCAFile: security.clientCA, RequestHeaderCAFile: security.requestHeaderCA, FrontProxy: security.frontProxy,
 		}.Start})
 	}

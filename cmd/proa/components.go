@@ -169,29 +169,19 @@ func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
 // postStart are the objects that a cluster has from the start.
 func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {
 	id := c.identity
-	return []server.PostStart{
-		{Name: "kubernetes-service", Run: server.KubernetesService{
+	return append(bootstrapSteps(c.bootstrap, true),
+		server.PostStart{Name: kubernetesServiceStep, Run: server.KubernetesService{
 			ClusterIP: services[0].Addr().Next(), Address: net.ParseIP(c.config.advertiseAddress), Port: c.config.securePort,
 		}.Start},
-		{Name: "bootstrap-objects", Run: c.reconcileBootstrap},
-		{Name: "extension-apiserver-authentication", Run: server.AuthenticationTrust{
+		server.PostStart{Name: authenticationStep, Run: server.AuthenticationTrust{
 			ClientCAFile: id.ClusterCA.CertFile, RequestHeaderCAFile: id.FrontProxyCA.CertFile,
 			FrontProxy: *authn.AggregatorHeaders(nil, []string{id.FrontProxyClient.Cert.Subject.CommonName}),
 		}.Start},
-	}
-}
-
-// reconcileBootstrap writes the objects of config/ and the token for joining.
-func (c *cluster) reconcileBootstrap(ctx context.Context, loopback *rest.Config) error {
-	client, err := kubernetes.NewForConfig(loopback)
-	if err != nil {
-		return err
-	}
-	if err := config.Reconcile(ctx, client, c.bootstrap); err != nil {
-		return err
-	}
-	_, err = identity.EnsureJoinToken(ctx, client, c.config.dataDir, identity.CertHash(c.identity.ClusterCA.Cert), c.config.token)
-	return err
+		withClient("bootstrap-token", func(ctx context.Context, client kubernetes.Interface) error {
+			_, err := identity.EnsureJoinToken(ctx, client, c.config.dataDir, identity.CertHash(id.ClusterCA.Cert), c.config.token)
+			return err
+		}),
+	)
 }
 
 func (c *cluster) startControllers(context.Context) (Component, error) {

@@ -80,6 +80,7 @@ func (c *serverConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.podLogsDir, "pod-logs-dir", "/var/log/pods", "where container logs are kept")
 	f.StringVar(&c.runtimeBinDir, "runtime-bin-dir", "", "a directory with the container runtime to use instead of the bundled one")
 	c.settings = server.NewSettings()
+	c.settings.Flags = f
 	upstream, some := pflag.NewFlagSet("", pflag.ContinueOnError), settingsFlags()
 	c.settings.AddFlags(upstream)
 	upstream.VisitAll(func(flag *pflag.Flag) {

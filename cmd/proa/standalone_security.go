@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -191,4 +192,11 @@ func verifier(ctx context.Context, name, file string) (x509request.VerifyOptionF
 	}
 	go ca.Run(ctx, 1)
 	return ca.VerifyOptions, nil
+}
+
+// usesRBAC says whether somebody looks at roles.
+func (o *securityOptions) usesRBAC() bool {
+	return slices.ContainsFunc(o.authorization.Configuration.Authorizers, func(a apiserver.AuthorizerConfiguration) bool {
+		return string(a.Type) == "RBAC"
+	})
 }
