@@ -8,6 +8,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -23,6 +24,7 @@ import (
 	"proa/controllers/core"
 	"proa/controllers/discovery"
 	"proa/controllers/garbagecollector"
+	"proa/controllers/networking"
 	"proa/controllers/node"
 	"proa/controllers/podgc"
 	"proa/controllers/policy"
@@ -73,6 +75,8 @@ func All() []Entry {
 		{"daemonset-controller", append(in("apps", "daemonsets", "controllerrevisions"), v1("nodes", "pods")...), apps.SetupDaemonSet},
 		{"statefulset-controller", append(in("apps", "statefulsets", "controllerrevisions"), v1("pods", "persistentvolumeclaims")...), apps.SetupStatefulSet},
 		{"endpointslice-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "pods", "nodes")...), discovery.SetupEndpointSlice},
+		{"endpointslice-mirroring-controller", append(in("discovery.k8s.io", "endpointslices"), v1("services", "endpoints")...), discovery.SetupEndpointSliceMirroring},
+		{"service-cidr-controller", in("networking.k8s.io", "servicecidrs", "ipaddresses"), networking.SetupServiceCIDR},
 		{"replicationcontroller-controller", v1("replicationcontrollers", "pods"), core.SetupReplicationController},
 		{"endpoints-controller", v1("services", "pods", "endpoints"), core.SetupEndpoints},
 
@@ -131,6 +135,8 @@ func cachedWhole() map[schema.GroupVersionResource]client.Object {
 		in("resource.k8s.io", "deviceclasses")[0]:                            &resourcev1.DeviceClass{},
 		in("discovery.k8s.io", "endpointslices")[0]:                          &discoveryv1.EndpointSlice{},
 		in("admissionregistration.k8s.io", "validatingadmissionpolicies")[0]: &admissionregistrationv1.ValidatingAdmissionPolicy{},
+		in("networking.k8s.io", "servicecidrs")[0]:                           &networkingv1.ServiceCIDR{},
+		in("networking.k8s.io", "ipaddresses")[0]:                            &networkingv1.IPAddress{},
 		in("coordination.k8s.io", "leases")[0]:                               &coordinationv1.Lease{},
 		in("certificates.k8s.io", "certificatesigningrequests")[0]:           &certificatesv1.CertificateSigningRequest{},
 	}

@@ -15,6 +15,7 @@ func Kinds() []kind.Any {
 		Endpoints(),
 		Event(),
 		Binding(),
+		ComponentStatus(),
 		LimitRange(),
 		ResourceQuota(),
 		PodTemplate(),

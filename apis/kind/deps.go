@@ -59,6 +59,9 @@ type Deps struct {
 	// AfterStart has a step run once when the server serves; until the step returned
 	// it is a failing part of /readyz under its name. ctx ends with the server.
 	AfterStart func(name string, step func(ctx context.Context) error)
+	// Components are asked for their ComponentStatus, by name; those of a process of
+	// their own may be left out.
+	Components map[string]Check
 	// Metrics registers with what /metrics shows.
 	Metrics func(metrics.Registerable) error
 }
@@ -88,3 +91,6 @@ type NodeDialer interface {
 	// ProxyTransport is the transport for proxying to pods and services.
 	ProxyTransport() http.RoundTripper
 }
+
+// Check asks a component how it is: "ok" if it is well.
+type Check func(ctx context.Context) (message string, err error)

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/rest"
 )
 
 // table renders objects of one kind as metav1.Table (rest.TableConvertor).
@@ -22,6 +23,9 @@ func newTable[T Object](k *Kind[T]) table[T] {
 	}
 	return table[T]{columns: columns, conditions: k.Conditions}
 }
+
+// NewTable prints objects that are no stored kind's.
+func NewTable[T Object](columns []Column[T]) rest.TableConvertor { return table[T]{columns: columns} }
 
 // ConvertToTable renders an object or a list of them.
 func (t table[T]) ConvertToTable(_ context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {

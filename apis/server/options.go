@@ -57,6 +57,9 @@ type Options struct {
 	// part of /readyz under its name.
 	PostStart []PostStart
 
+	// Components answer for their ComponentStatus (kind.Deps).
+	Components map[string]kind.Check
+
 	// LocalUsers are the identities that in-process clients may have (LocalConfig).
 	LocalUsers []user.Info
 

@@ -108,7 +108,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		Scheme: scheme, RESTOptions: c.RESTOptionsGetter, Clock: o.Clock, Client: client, Informers: s.informers,
 		APIAudiences: security.Audiences, Tokens: security.Tokens, Nodes: dialer,
 		EventTTL: o.EventTTL, ServiceCIDRs: o.ServiceCIDRs, NodePorts: o.NodePorts,
-		Metrics: legacyregistry.Register,
+		Metrics: legacyregistry.Register, Components: o.Components,
 	}
 	kinds, err := s.newKinds(c, o, deps, codecs, security, extensions)
 	if err != nil {

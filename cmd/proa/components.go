@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"proa/apis"
+	"proa/apis/kind"
 	"proa/apis/server"
 	"proa/apis/server/authn"
 	"proa/apis/server/identity"
@@ -161,10 +162,14 @@ func (c *cluster) startAPIServer(ctx context.Context) (Component, error) {
 		Security:   c.security,
 		PostStart:  c.postStart(services),
 		LocalUsers: localUsers(c.config.nodeName),
+		Components: map[string]kind.Check{"controller-manager": sameProcess, "scheduler": sameProcess},
 		Clock:      c.clock,
 	})
 	return c.api, err
 }
+
+// sameProcess answers for a component of this process: if it ended, so would the process.
+func sameProcess(context.Context) (string, error) { return "ok", nil }
 
 // postStart are the objects that a cluster has from the start.
 func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {

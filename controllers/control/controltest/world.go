@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,7 +78,7 @@ func New(t *testing.T, objs ...client.Object) *World {
 	w.Client = fake.NewClientBuilder().
 		WithScheme(clientgoscheme.Scheme).
 		WithStatusSubresource(&corev1.Pod{}, &corev1.Namespace{}, &appsv1.ReplicaSet{}, &appsv1.Deployment{}, &appsv1.DaemonSet{}, &appsv1.StatefulSet{}, &batchv1.Job{}, &batchv1.CronJob{},
-			&corev1.ReplicationController{}, &corev1.ResourceQuota{}, &policyv1.PodDisruptionBudget{}).
+			&corev1.ReplicationController{}, &corev1.ResourceQuota{}, &policyv1.PodDisruptionBudget{}, &networkingv1.ServiceCIDR{}).
 		WithIndex(&corev1.Pod{}, control.OwnerIndex, control.ByOwner).
 		WithIndex(&corev1.Pod{}, control.NodeIndex, control.ByNode).
 		WithIndex(&appsv1.ReplicaSet{}, control.OwnerIndex, control.ByOwner).
