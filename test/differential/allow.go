@@ -23,8 +23,12 @@ type exception struct {
 	Detail string `json:"detail,omitempty"`
 	Every  bool   `json:"every,omitempty"`
 
-	kind, category, class, request, detail *regexp.Regexp
-	used                                   int
+	// Cause makes an entry of another sort: causes of both sides ("field reason")
+	// that match it are not compared where both sides give one.
+	Cause string `json:"cause,omitempty"`
+
+	cause, kind, category, class, request, detail *regexp.Regexp
+	used                                          int
 }
 
 func loadExceptions(file string) ([]*exception, error) {
@@ -43,7 +47,7 @@ func loadExceptions(file string) ([]*exception, error) {
 		for _, p := range []struct {
 			text string
 			to   **regexp.Regexp
-		}{{e.Kind, &e.kind}, {e.Category, &e.category}, {e.Class, &e.class}, {e.Request, &e.request}, {e.Detail, &e.detail}} {
+		}{{e.Cause, &e.cause}, {e.Kind, &e.kind}, {e.Category, &e.category}, {e.Class, &e.class}, {e.Request, &e.request}, {e.Detail, &e.detail}} {
 			if *p.to, err = regexp.Compile("(?s)" + p.text); err != nil {
 				return nil, fmt.Errorf("%s: entry %d: %w", file, i, err)
 			}
@@ -52,9 +56,35 @@ func loadExceptions(file string) ([]*exception, error) {
 	return out, nil
 }
 
+// drop returns a Status without the causes that match.
+func (e *exception) drop(status any) (any, bool) {
+	v, ok := get(status, path{"details", "causes"})
+	l, isList := v.([]any)
+	if !ok || !isList {
+		return status, false
+	}
+	kept := make([]any, 0, len(l))
+	for _, c := range l {
+		if !e.cause.MatchString(text(c, "field") + " " + text(c, "reason")) {
+			kept = append(kept, c)
+		}
+	}
+	return with(status, kept, "details", "causes"), len(kept) < len(l)
+}
+
+// sameCauses are the entries for causes.
+func sameCauses(all []*exception) (out []*exception) {
+	for _, e := range all {
+		if e.Cause != "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // allows says whether an entry covers the verdict.
 func (e *exception) allows(t *testCase, v verdict) bool {
-	if !e.kind.MatchString(t.kind) || !e.category.MatchString(t.category) || !e.class.MatchString(string(v.class)) ||
+	if e.Cause != "" || !e.kind.MatchString(t.kind) || !e.category.MatchString(t.category) || !e.class.MatchString(string(v.class)) ||
 		!e.request.MatchString(t.method+" "+t.url+" "+t.at+" "+t.what) {
 		return false
 	}

@@ -186,6 +186,10 @@ func (b *builder) changes(r *resource, f ref) {
 		return under(p, "apiVersion") || under(p, "kind") || len(p) > 1 && under(p, "status")
 	}
 	ms := b.corpus.mutations(o, filled, spec)
+	ms = slices.DeleteFunc(ms, func(m mutation) bool { // they would carry upstream's UID
+		_, doubled := m.value.(twice)
+		return doubled && len(m.at) == 1 && under(m.at, "metadata")
+	})
 	if r.can("update") {
 		b.puts(r, f, "update", "", ms)
 	}

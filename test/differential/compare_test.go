@@ -82,13 +82,13 @@ func TestJudge(t *testing.T) {
 		{"accepts", status(422, "Invalid", a), ok(`{}`), accepts, "upstream: spec.a[*] R"},
 		{"refuses", ok(`{}`), status(422, "Invalid", a), refuses, "ours: spec.a[*] R"},
 		{"reason", status(409, "Conflict", ""), status(409, "AlreadyExists", ""), codes, "409 AlreadyExists instead of 409 Conflict"},
-		{"causes", status(422, "Invalid", a), status(422, "Invalid", a+","+a), causes, "extra spec.a[*] R"},
+		{"causes", status(422, "Invalid", a), status(422, "Invalid", a+`,{"field":"spec.b","reason":"R"}`), causes, "extra spec.b R"},
 		{"messages", status(422, "Invalid", a), status(422, "Invalid", b), messages, "spec.a[0]: x"},
 		{"panic", status(422, "Invalid", a), status(500, "InternalError", ""), panics, "500: m"},
 		{"warnings", answer{code: 200, warnings: []string{"w"}}, answer{code: 200}, warns, "missing w"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			v := judge(tt.theirs, tt.ours)
+			v := judge(tt.theirs, tt.ours, nil)
 			if v.class != tt.class || generalise(v.signature) != generalise(tt.signature) {
 				t.Errorf("got %s, %s", v.class, v.signature)
 			}

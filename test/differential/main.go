@@ -32,8 +32,8 @@ type options struct {
 // outcome is a case with what came of it.
 type outcome struct {
 	*testCase
-	verdict verdict
-	answers [2]answer
+	verdict verdict   // filled in by report.add
+	answers [2]answer // upstream's and ours
 	took    time.Duration
 }
 
@@ -96,7 +96,13 @@ func run(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { // the servers' logs outlive them, for whoever looks into a panic
+		for _, name := range []string{"ours.log", "upstream.log"} {
+			_ = os.MkdirAll(o.out, 0o755)
+			_ = os.Rename(filepath.Join(dir, name), filepath.Join(o.out, name))
+		}
+		_ = os.RemoveAll(dir)
+	}()
 	etcd := filepath.Join(o.bin, "tools/etcd")
 	upstream, err := start(ctx, "upstream", dir, etcd, filepath.Join(o.bin, "tools/kube-apiserver"))
 	if err != nil {
@@ -160,9 +166,9 @@ func run(ctx context.Context, o options) (*report, error) {
 		wg.Wait()
 	}()
 	for r := range results {
-		rep.add(r)
+		c := rep.add(r)
 		if o.verbose {
-			fmt.Printf("%s %s %d %d %s %s %s %s\n", r.took.Round(time.Millisecond), r.id(), r.answers[0].code, r.answers[1].code, r.verdict.class, r.category, r.method, r.url)
+			fmt.Printf("%s %s %d %d %s %s %s %s\n", r.took.Round(time.Millisecond), r.id(), r.answers[0].code, r.answers[1].code, c, r.category, r.method, r.url)
 		}
 		if o.id != "" {
 			fmt.Printf("%s %s\n%s\n\nupstream: %s\n\nours:     %s\n\n", r.method, r.url, bodyOf(r.testCase, upstream),
@@ -276,5 +282,5 @@ func ask(ctx context.Context, t *testCase, sides [2]*side) outcome {
 		}
 		a[i] = s.send(ctx, t.method, url, t.header, body)
 	}
-	return outcome{testCase: t, verdict: judge(a[0], a[1]), answers: a}
+	return outcome{testCase: t, answers: a}
 }

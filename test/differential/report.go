@@ -35,11 +35,15 @@ func newReport(o options, e []*exception) *report {
 	return &report{options: o, exceptions: e, counts: map[class]int{}, kinds: map[string]map[class]int{}, groups: map[string]map[string]*differences{}}
 }
 
-func (r *report) add(o outcome) {
+// add judges an outcome and counts it.
+func (r *report) add(o outcome) class {
+	if o.verdict.class == "" {
+		o.verdict = judge(o.answers[0], o.answers[1], sameCauses(r.exceptions))
+	}
 	v := o.verdict
 	if v.class == unsent {
 		r.counts[unsent]++
-		return
+		return unsent
 	}
 	if v.class != same {
 		for _, e := range r.exceptions {
@@ -58,7 +62,7 @@ func (r *report) add(o outcome) {
 	}
 	r.kinds[o.kind][v.class]++
 	if v.class == same {
-		return
+		return same
 	}
 	key := string(v.class) + "\x00" + v.signature
 	g := r.groups[o.kind][key]
@@ -71,6 +75,7 @@ func (r *report) add(o outcome) {
 	if o.id() < g.example.id() {
 		g.example = o
 	}
+	return v.class
 }
 
 // equal is how many of those that were counted were the same.

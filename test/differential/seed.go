@@ -12,7 +12,7 @@ import (
 // exist only once (groups, addresses, ports) exchanged.
 func lively(o object) object {
 	before := text(o, "metadata", "name")
-	s := strings.NewReplacer("diff.example.com", "live.example.com", "10.0.77.", "10.0.78.", "30077", "30078", "2001:db8:77:", "2001:db8:78:").Replace(string(encode(o)))
+	s := strings.NewReplacer("diff.example.com", "live.example.com", "10.0.77.", "10.0.78.", "10.9.77.", "10.9.78.", "30077", "30078", "2001:db8:77:", "2001:db8:78:").Replace(string(encode(o)))
 	v, err := decode([]byte(s))
 	if err != nil {
 		return o
@@ -42,7 +42,7 @@ func seed(ctx context.Context, c *corpus, resources []*resource, sides [2]*side)
 			body, _ := t.body(s)
 			a[i] = s.send(ctx, t.method, t.url, t.header, body)
 		}
-		out = append(out, outcome{testCase: t, verdict: judge(a[0], a[1]), answers: a})
+		out = append(out, outcome{testCase: t, answers: a})
 		return a
 	}
 	for _, d := range docs {
