@@ -54,7 +54,8 @@ func Kinds() []kind.Any {
 	)
 }
 
-// Conversions are the scheme's conversions between versions that differ.
+// Conversions are what the scheme needs beyond kinds: conversions between versions
+// that differ, and defaults of what is no kind.
 func Conversions() []func(*runtime.Scheme) error {
-	return []func(*runtime.Scheme) error{autoscaling.AddConversions, events.AddConversions}
+	return []func(*runtime.Scheme) error{authentication.AddDefaults, autoscaling.AddConversions, events.AddConversions}
 }

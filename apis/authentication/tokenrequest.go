@@ -33,6 +33,19 @@ func tokenRequestGVK() schema.GroupVersionKind {
 // tokenREST is serviceaccounts/token.
 type tokenREST struct{ d *kind.Deps }
 
+// AddDefaults registers the defaults of TokenRequest, which is no kind of its own.
+func AddDefaults(scheme *runtime.Scheme) error {
+	scheme.AddTypeDefaultingFunc(&authenticationv1.TokenRequest{}, func(o any) { defaultTokenRequest(o.(*authenticationv1.TokenRequest)) })
+	return nil
+}
+
+func defaultTokenRequest(req *authenticationv1.TokenRequest) {
+	if req.Spec.ExpirationSeconds == nil {
+		seconds := int64(defaultTokenSeconds)
+		req.Spec.ExpirationSeconds = &seconds
+	}
+}
+
 // NewTokenREST is the token subresource of ServiceAccount: create a TokenRequest
 // there and its status holds a token.
 func NewTokenREST(d *kind.Deps) rest.Storage { return &tokenREST{d} }
@@ -87,10 +100,7 @@ func (r *tokenREST) Create(ctx context.Context, name string, obj runtime.Object,
 	req.Name, req.Namespace, req.UID = sa.Name, sa.Namespace, sa.UID
 	req.CreationTimestamp = metav1.NewTime(r.d.Clock.Now())
 	req.Status = authenticationv1.TokenRequestStatus{}
-	if req.Spec.ExpirationSeconds == nil {
-		seconds := int64(defaultTokenSeconds)
-		req.Spec.ExpirationSeconds = &seconds
-	}
+	defaultTokenRequest(req)
 	seconds, path := *req.Spec.ExpirationSeconds, field.NewPath("spec", "expirationSeconds")
 	switch {
 	case seconds < minTokenSeconds:
@@ -178,6 +188,9 @@ func get[T runtime.Object](ctx context.Context, d *kind.Deps, resource, name str
 	if store == nil {
 		return none, apierrors.NewInternalError(fmt.Errorf("%s are not served", resource))
 	}
+	// Errors name the resource of the request.
+	namespace, _ := request.NamespaceFrom(ctx)
+	ctx = request.WithRequestInfo(ctx, &request.RequestInfo{IsResourceRequest: true, Verb: "get", APIVersion: "v1", Resource: resource, Name: name, Namespace: namespace})
 	o, err := store.Get(ctx, name, &metav1.GetOptions{})
 	if err != nil {
 		return none, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -120,9 +121,9 @@ func labelRequirements(in []metav1.LabelSelectorRequirement) (labels.Requirement
 
 func decide(ctx context.Context, a authorizer.UnconditionalAuthorizer, attrs authorizer.AttributesRecord) authorizationv1.SubjectAccessReviewStatus {
 	decision, reason, err := a.Authorize(ctx, attrs)
-	var errs []error
+	var errs []string
 	if err != nil {
-		errs = append(errs, err)
+		errs = append(errs, err.Error())
 	}
 	selector := func(name string, n int, err error) {
 		if err == nil {
@@ -132,19 +133,16 @@ func decide(ctx context.Context, a authorizer.UnconditionalAuthorizer, attrs aut
 		if n > 0 {
 			how = "partially ignored"
 		}
-		errs = append(errs, fmt.Errorf("spec.resourceAttributes.%s %s due to parse error: %w", name, how, err))
+		errs = append(errs, fmt.Sprintf("spec.resourceAttributes.%s %s due to parse error", name, how))
 	}
 	selector("fieldSelector", len(attrs.FieldSelectorRequirements), attrs.FieldSelectorParsingErr)
 	selector("labelSelector", len(attrs.LabelSelectorRequirements), attrs.LabelSelectorParsingErr)
-	s := authorizationv1.SubjectAccessReviewStatus{
-		Allowed: decision == authorizer.DecisionAllow,
-		Denied:  decision == authorizer.DecisionDeny,
-		Reason:  reason,
+	return authorizationv1.SubjectAccessReviewStatus{
+		Allowed:         decision == authorizer.DecisionAllow,
+		Denied:          decision == authorizer.DecisionDeny,
+		Reason:          reason,
+		EvaluationError: strings.Join(errs, "; "),
 	}
-	if agg := utilerrors.NewAggregate(errs); agg != nil {
-		s.EvaluationError = agg.Error()
-	}
-	return s
 }
 
 func validateSpec(s authorizationv1.SubjectAccessReviewSpec) field.ErrorList {

@@ -45,7 +45,7 @@ func checkLocal(ctx context.Context, r *authorizationv1.LocalSubjectAccessReview
 	if a := r.Spec.NonResourceAttributes; a != nil {
 		errs = append(errs, field.Invalid(field.NewPath("spec.nonResourceAttributes"), a, "disallowed on this kind of request"))
 	}
-	if err := invalid("LocalSubjectAccessReview", errs); err != nil {
+	if err := invalid(errs); err != nil {
 		return err
 	}
 	switch ns := request.NamespaceValue(ctx); {

@@ -28,7 +28,7 @@ func selfSubjectAccessReview() *kind.Virtual {
 					if !emptyMeta(r.ObjectMeta, false) {
 						errs = append(errs, field.Invalid(field.NewPath("metadata"), r.ObjectMeta, "must be empty"))
 					}
-					if err := invalid("SelfSubjectAccessReview", errs); err != nil {
+					if err := invalid(errs); err != nil {
 						return err
 					}
 					if _, ok := request.UserFrom(ctx); !ok {

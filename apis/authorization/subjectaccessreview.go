@@ -27,7 +27,7 @@ func subjectAccessReview() *kind.Virtual {
 					if !emptyMeta(r.ObjectMeta, false) {
 						errs = append(errs, field.Invalid(field.NewPath("metadata"), r.ObjectMeta, "must be empty"))
 					}
-					return invalid("SubjectAccessReview", errs)
+					return invalid(errs)
 				},
 				answer: func(ctx context.Context, r *authorizationv1.SubjectAccessReview) (runtime.Object, error) {
 					r.Status = decide(ctx, d.Authorizer, attributes(subject(r.Spec), r.Spec.ResourceAttributes, r.Spec.NonResourceAttributes))
@@ -38,9 +38,10 @@ func subjectAccessReview() *kind.Virtual {
 	}
 }
 
-func invalid(kind string, errs field.ErrorList) error {
+// invalid is a refusal that names no kind, as upstream's do.
+func invalid(errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return apierrors.NewInvalid(authorizationv1.SchemeGroupVersion.WithKind(kind).GroupKind(), "", errs)
+	return apierrors.NewInvalid(authorizationv1.SchemeGroupVersion.WithKind("").GroupKind(), "", errs)
 }

@@ -41,6 +41,7 @@ func certificateSigningRequest() *kind.Kind[*csr] {
 		ValidateUpdate: func(_ context.Context, o, old *csr) field.ErrorList {
 			return validateUpdate(o, old, writer{})
 		},
+		ResetFields: []string{"spec", "status"},
 		Status: &kind.Status[*csr]{
 			ResetFields: []string{"spec", "status.conditions"},
 			Prepare: func(_ context.Context, o, old *csr) {

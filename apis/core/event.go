@@ -30,6 +30,7 @@ func Event() *kind.Kind[*corev1.Event] {
 		Columns:             EventColumns(),
 		Fields:              EventFields("involvedObject", "reportingComponent", "source"),
 		TTL:                 func(d *kind.Deps) time.Duration { return d.EventTTL },
+		NoDependents:        true,
 		AllowCreateOnUpdate: true,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -25,6 +26,12 @@ func LimitRange() *kind.Kind[*corev1.LimitRange] {
 		Default: func(r *corev1.LimitRange) {
 			for i := range r.Spec.Limits {
 				defaultLimit(&r.Spec.Limits[i])
+			}
+		},
+		// A name need not be given, nor a prefix.
+		PrepareForCreate: func(_ context.Context, r *corev1.LimitRange) {
+			if r.Name == "" {
+				r.Name = string(uuid.NewUUID())
 			}
 		},
 		Validate: func(_ context.Context, r *corev1.LimitRange) (errs field.ErrorList) {

@@ -81,6 +81,9 @@ type Kind[T Object] struct {
 	// IndexedFields names Fields (or "metadata.name") that the watch cache indexes.
 	IndexedFields []string
 
+	// ResetFields are the paths of which writes of the main resource own nothing;
+	// nil means "status" where there is one.
+	ResetFields []string
 	// Status describes the /status subresource; nil for none.
 	Status *Status[T]
 	// Grace enables graceful deletion: it may set options.GracePeriodSeconds and
@@ -91,6 +94,9 @@ type Kind[T Object] struct {
 	ReturnDeleted bool
 	// OrphanByDefault keeps dependents on deletion without a propagation policy.
 	OrphanByDefault bool
+	// NoDependents says that nothing can belong to the kind's objects: propagation
+	// policies have no effect on them (events).
+	NoDependents bool
 	// TTL is how long objects are kept after each write (events); nil for ever.
 	TTL func(d *Deps) time.Duration
 

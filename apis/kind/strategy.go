@@ -66,6 +66,17 @@ func (s strategy[T]) validateFinalizers(o T) (errs field.ErrorList) {
 	return errs
 }
 
+// validateGenerateName looks at a prefix that an update may still change.
+func (s strategy[T]) validateGenerateName(o T) (errs field.ErrorList) {
+	if o.GetGenerateName() == "" {
+		return nil
+	}
+	for _, message := range s.nameFn()(o.GetGenerateName(), true) {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "generateName"), o.GetGenerateName(), message))
+	}
+	return errs
+}
+
 func (s strategy[T]) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	o := obj.(T)
 	errs := validation.ValidateObjectMetaAccessor(o, !s.kind.ClusterScoped, s.nameFn(), field.NewPath("metadata"))
@@ -113,8 +124,11 @@ func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object
 	n, o := obj.(T), old.(T)
 	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
 	errs = append(errs, s.validateFinalizers(n)...)
-	if s.kind.Validate != nil && !s.kind.UpdateValidatesAlone {
-		errs = append(errs, s.kind.Validate(ctx, n)...)
+	if !s.kind.UpdateValidatesAlone {
+		errs = append(errs, s.validateGenerateName(n)...)
+		if s.kind.Validate != nil {
+			errs = append(errs, s.kind.Validate(ctx, n)...)
+		}
 	}
 	if s.kind.ValidateUpdate != nil {
 		errs = append(errs, s.kind.ValidateUpdate(ctx, n, o)...)
@@ -131,7 +145,10 @@ func (s strategy[T]) WarningsOnUpdate(ctx context.Context, obj, old runtime.Obje
 
 // DefaultGarbageCollectionPolicy implements rest.GarbageCollectionDeleteStrategy.
 func (s strategy[T]) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
-	if s.kind.OrphanByDefault {
+	switch {
+	case s.kind.NoDependents:
+		return rest.Unsupported
+	case s.kind.OrphanByDefault:
 		return rest.OrphanDependents
 	}
 	return rest.DeleteDependents
@@ -139,7 +156,10 @@ func (s strategy[T]) DefaultGarbageCollectionPolicy(context.Context) rest.Garbag
 
 // GetResetFields tells server-side apply what a main-resource write never sets.
 func (s strategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	if s.kind.Status == nil {
+	switch {
+	case s.kind.ResetFields != nil:
+		return s.resetFields(s.kind.ResetFields...)
+	case s.kind.Status == nil:
 		return nil
 	}
 	return s.resetFields("status")

@@ -26,6 +26,7 @@ var accidents = []struct {
 }
 
 var (
+	nodePort = regexp.MustCompile(`:3[0-3]\d{3}/`)
 	age      = regexp.MustCompile(`^(\d+[smhdy])+( ago)?$`)
 	serviceA = regexp.MustCompile(`^10\.0\.\d+\.\d+$`)
 )
@@ -41,10 +42,18 @@ func normaliseAt(key string, v any) any {
 			switch k {
 			case "metadata":
 				n[k] = metadata(e)
+			case "resourceRules", "nonResourceRules": // of a rules review: in no order
+				l, ok := normaliseAt(k, e).([]any)
+				if ok && key == "status" {
+					slices.SortStableFunc(l, func(a, b any) int { return strings.Compare(string(encode(a)), string(encode(b))) })
+				}
+				if n[k] = any(l); !ok {
+					n[k] = e
+				}
 			case "cells":
 				n[k] = cells(e)
 			case "nodePort", "healthCheckNodePort":
-				if port := fmt.Sprint(e); len(port) == 5 && port >= "30000" && port <= "32767" {
+				if port := fmt.Sprint(e); len(port) == 5 && port >= "30000" && port <= "33999" {
 					e = "<port>"
 				}
 				n[k] = e
@@ -130,6 +139,7 @@ func cells(v any) any {
 	for i, e := range l {
 		out[i] = normaliseAt("cell", e)
 		if s, ok := e.(string); ok {
+			out[i] = nodePort.ReplaceAllString(accidental(s), ":<port>/")
 			if age.MatchString(s) {
 				out[i] = "<age>"
 			} else if serviceA.MatchString(s) {

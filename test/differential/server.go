@@ -85,7 +85,7 @@ func start(ctx context.Context, name, dir, etcd string, program ...string) (*sid
 		"--bind-address", "127.0.0.1", "--advertise-address", "192.0.2.10", "--secure-port", fmt.Sprint(ports[2]),
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-signing-key-file", key, "--service-account-key-file", key,
 		"--token-auth-file", tokens, "--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction",
-		"--service-cluster-ip-range", "10.0.0.0/16", "--allow-privileged=true", "--v", "0")...); err != nil {
+		"--service-cluster-ip-range", "10.0.0.0/16", "--allow-privileged=true", "--enable-priority-and-fairness=false", "--v", "0")...); err != nil {
 		return nil, err
 	}
 	s.url = fmt.Sprintf("https://127.0.0.1:%d", ports[2])
