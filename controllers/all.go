@@ -28,6 +28,7 @@ import (
 	"proa/controllers/node"
 	"proa/controllers/podgc"
 	"proa/controllers/policy"
+	"proa/controllers/serviceaccount"
 	"proa/controllers/storage"
 )
 
@@ -69,6 +70,8 @@ func All() []Entry {
 		{"namespace-controller", v1("namespaces", "pods"), core.SetupNamespace},
 		{"serviceaccount-controller", v1("namespaces", "serviceaccounts"), core.SetupServiceAccount},
 		{"root-ca-certificate-publisher-controller", v1("namespaces", "configmaps"), core.SetupRootCA},
+		{"serviceaccount-token-controller", v1("serviceaccounts", "secrets"), serviceaccount.SetupTokens},
+		{"legacy-serviceaccount-token-cleaner-controller", v1("serviceaccounts", "secrets", "pods"), serviceaccount.SetupCleaner},
 		{"replicaset-controller", append(in("apps", "replicasets"), v1("pods")...), apps.SetupReplicaSet},
 		{"deployment-controller", append(in("apps", "deployments", "replicasets"), v1("pods")...), apps.SetupDeployment},
 

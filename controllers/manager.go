@@ -62,10 +62,13 @@ type Options struct {
 	// RootCA is the PEM bundle that is published in every namespace; empty
 	// turns the publisher off.
 	RootCA []byte
-	// SigningCertFile and SigningKeyFile are the PEM files of the CA that
-	// signs certificate requests; empty turns signing off.
-	SigningCertFile string
-	SigningKeyFile  string
+	// Signers and SigningDuration are as in control.Env; requests for signers
+	// that are not there stay unsigned.
+	Signers         map[string]control.CA
+	SigningDuration time.Duration
+	// ServiceAccountKeyFile and LegacyTokenCleanUp are as in control.Env.
+	ServiceAccountKeyFile string
+	LegacyTokenCleanUp    time.Duration
 }
 
 // Controllers is the component that runs the control loops.
@@ -189,8 +192,11 @@ func (c *Controllers) Run(ctx context.Context) error {
 		NodeCIDRMaskSize:  c.opts.NodeCIDRMaskSize,
 		AllocateNodeCIDRs: c.opts.AllocateNodeCIDRs,
 		RootCA:            c.opts.RootCA,
-		SigningCertFile:   c.opts.SigningCertFile,
-		SigningKeyFile:    c.opts.SigningKeyFile,
+		Signers:           c.opts.Signers,
+		SigningDuration:   c.opts.SigningDuration,
+
+		ServiceAccountKeyFile: c.opts.ServiceAccountKeyFile,
+		LegacyTokenCleanUp:    c.opts.LegacyTokenCleanUp,
 	}
 	if err := control.AddIndexes(ctx, c.manager.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("controllers: indexes: %w", err)

@@ -75,6 +75,7 @@ func certificateSigningRequest() *kind.Kind[*csr] {
 			{Name: "Condition", Description: certificatesv1.CertificateSigningRequestStatus{}.SwaggerDoc()["conditions"], Value: condition},
 		},
 		Extend: func(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
+			r.ResetFieldsStrategy = resets{"spec", "status"}
 			return nil, map[string]rest.Storage{"approval": newApproval(r)}, nil
 		},
 	}

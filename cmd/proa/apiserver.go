@@ -145,7 +145,8 @@ func (a *apiserverFlags) postStart(services []netip.Prefix, bootstrap *config.Ob
 	steps := append(bootstrapSteps(bootstrap, security.usesRBAC()), server.PostStart{
 		Name: kubernetesServiceStep, Run: server.KubernetesService{
 			ClusterIP: services[0].Addr().Next(), Address: a.settings.Run.AdvertiseAddress, Port: a.settings.Serving.BindPort,
-		}.Start})
+		}.Start}, server.PostStart{
+		Name: trackingStep, Run: server.LegacyTokenTracking{Clock: clock.RealClock{}}.Start})
 	if security.clientCA != "" || security.requestHeaderCA != "" {
 		steps = append(steps, server.PostStart{Name: authenticationStep, Run: server.AuthenticationTrust{
 			ClientCAFile: security.clientCA, RequestHeaderCAFile: security.requestHeaderCA, FrontProxy: security.frontProxy,

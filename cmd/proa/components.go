@@ -26,6 +26,7 @@ import (
 	"proa/apis/store"
 	"proa/config"
 	"proa/controllers"
+	"proa/controllers/control"
 	"proa/controllers/scheduler"
 	"proa/nodeagent/hostid"
 	"proa/nodeagent/simulated"
@@ -178,6 +179,7 @@ func (c *cluster) postStart(services []netip.Prefix) []server.PostStart {
 		server.PostStart{Name: kubernetesServiceStep, Run: server.KubernetesService{
 			ClusterIP: services[0].Addr().Next(), Address: net.ParseIP(c.config.advertiseAddress), Port: c.config.securePort,
 		}.Start},
+		server.PostStart{Name: trackingStep, Run: server.LegacyTokenTracking{Clock: c.clock}.Start},
 		server.PostStart{Name: authenticationStep, Run: server.AuthenticationTrust{
 			ClientCAFile: id.ClusterCA.CertFile, RequestHeaderCAFile: id.FrontProxyCA.CertFile,
 			FrontProxy: *authn.AggregatorHeaders(nil, []string{id.FrontProxyClient.Cert.Subject.CommonName}),
@@ -194,8 +196,9 @@ func (c *cluster) startControllers(context.Context) (Component, error) {
 	c.control, err = controllers.New(controllers.Options{
 		Config: c.client(user.KubeControllerManager), Clock: c.clock,
 		ClusterCIDR: c.config.clusterCIDR, ServiceCIDR: c.config.serviceCIDR, AllocateNodeCIDRs: true,
-		RootCA:          c.identity.ClusterCA.CertPEM,
-		SigningCertFile: c.identity.ClusterCA.CertFile, SigningKeyFile: c.identity.ClusterCA.KeyFile,
+		RootCA:                c.identity.ClusterCA.CertPEM,
+		Signers:               allSigners(control.CA{CertFile: c.identity.ClusterCA.CertFile, KeyFile: c.identity.ClusterCA.KeyFile}),
+		ServiceAccountKeyFile: c.identity.ServiceAccountKeyFile,
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
@@ -19,6 +20,7 @@ type controllersFlags struct {
 	options              controllers.Options
 	rootCA               string
 	maskSize4, maskSize6 int
+	signing              signingFlags
 }
 
 func newControllersAlone(f *pflag.FlagSet, metrics *prometheus.Registry) func(context.Context) (Component, error) {
@@ -35,8 +37,9 @@ func newControllersAlone(f *pflag.FlagSet, metrics *prometheus.Registry) func(co
 	f.IntVar(&c.maskSize4, "node-cidr-mask-size-ipv4", 0, "the same, of IPv4")
 	f.IntVar(&c.maskSize6, "node-cidr-mask-size-ipv6", 0, "the same, of IPv6; has an effect in clusters of IPv6 only")
 	f.StringVar(&c.rootCA, "root-ca-file", "", "CA bundle published in every namespace; default: the kubeconfig's")
-	f.StringVar(&o.SigningCertFile, "cluster-signing-cert-file", "", "certificate of the CA that signs requests")
-	f.StringVar(&o.SigningKeyFile, "cluster-signing-key-file", "", "key of the CA that signs requests")
+	c.signing.flags(f)
+	f.StringVar(&o.ServiceAccountKeyFile, "service-account-private-key-file", "", "key that signs the tokens in Secrets of type kubernetes.io/service-account-token")
+	f.DurationVar(&o.LegacyTokenCleanUp, "legacy-service-account-token-clean-up-period", 365*24*time.Hour, "how long an automatically made token in a Secret may be unused")
 	return c.start
 }
 
@@ -46,6 +49,10 @@ func (c *controllersFlags) start(context.Context) (Component, error) {
 		return nil, err
 	}
 	o := c.options
+	if o.Signers, err = c.signing.signers(); err != nil {
+		return nil, usageError{err}
+	}
+	o.SigningDuration = c.signing.duration
 	o.Config, o.Clock = config, clock.RealClock{}
 	if o.NodeCIDRMaskSize == 0 {
 		if o.NodeCIDRMaskSize = c.maskSize4; o.NodeCIDRMaskSize == 0 {

@@ -92,11 +92,7 @@ func apiserverIgnored() ignoredFlags {
 func controllersIgnored() ignoredFlags {
 	return ignoredFlags{
 		values: words(ignoredServing, ignoredClient, ignoredElection, `attach-detach-reconcile-sync-period
-			cidr-allocator-type cloud-config cloud-provider cluster-name cluster-signing-duration
-			cluster-signing-kube-apiserver-client-cert-file cluster-signing-kube-apiserver-client-key-file
-			cluster-signing-kubelet-client-cert-file cluster-signing-kubelet-client-key-file
-			cluster-signing-kubelet-serving-cert-file cluster-signing-kubelet-serving-key-file
-			cluster-signing-legacy-unknown-cert-file cluster-signing-legacy-unknown-key-file concurrent-cron-job-syncs
+			cidr-allocator-type cloud-config cloud-provider cluster-name concurrent-cron-job-syncs
 			concurrent-daemonset-syncs concurrent-deployment-syncs concurrent-device-taint-eviction-syncs
 			concurrent-endpoint-syncs concurrent-ephemeralvolume-syncs concurrent-gc-syncs
 			concurrent-horizontal-pod-autoscaler-syncs concurrent-job-syncs concurrent-namespace-syncs
@@ -108,14 +104,14 @@ func controllersIgnored() ignoredFlags {
 			flex-volume-plugin-dir horizontal-pod-autoscaler-cpu-initialization-period
 			horizontal-pod-autoscaler-downscale-stabilization horizontal-pod-autoscaler-initial-readiness-delay
 			horizontal-pod-autoscaler-sync-period horizontal-pod-autoscaler-tolerance large-cluster-size-threshold
-			leader-migration-config legacy-service-account-token-clean-up-period max-endpoints-per-slice
+			leader-migration-config max-endpoints-per-slice
 			min-resync-period mirroring-concurrent-service-endpoint-syncs mirroring-endpointslice-updates-batch-period
 			mirroring-max-endpoints-per-subset namespace-sync-period node-eviction-rate node-monitor-grace-period
 			node-monitor-period node-startup-grace-period node-sync-period pv-recycler-increment-timeout-nfs
 			pv-recycler-minimum-timeout-hostpath pv-recycler-minimum-timeout-nfs pv-recycler-pod-template-filepath-hostpath
 			pv-recycler-pod-template-filepath-nfs pv-recycler-timeout-increment-hostpath pvclaimbinder-sync-period
 			resource-quota-sync-period route-reconciliation-period secondary-node-eviction-rate
-			service-account-private-key-file terminated-pod-gc-threshold unhealthy-zone-threshold`),
+			terminated-pod-gc-threshold unhealthy-zone-threshold`),
 		bools: words(ignoredServingBools, `allow-untagged-cloud configure-cloud-routes
 			disable-attach-detach-reconcile-sync disable-force-detach-on-timeout enable-dynamic-provisioning
 			enable-garbage-collector enable-hostpath-provisioner enable-leader-migration use-service-account-credentials`),

@@ -17,6 +17,7 @@ const (
 	prioritiesStep        = "scheduling/bootstrap-system-priority-classes"
 	kubernetesServiceStep = "bootstrap-controller"
 	authenticationStep    = "start-cluster-authentication-info-controller"
+	trackingStep          = "start-legacy-token-tracking-controller"
 )
 
 // withClient makes a step of what needs a client.

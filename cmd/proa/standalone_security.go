@@ -123,6 +123,7 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 		Admission: admits, Authenticator: authentication, Authorizer: authorization, RuleResolver: authorization,
 		Tokens: tokens, Audiences: o.audiences,
 	}
+	s.Handlers = map[string]http.Handler{}
 	if f := o.frontProxy; o.requestHeaderCA != "" {
 		s.RequestHeaders = &authenticatorfactory.RequestHeaderConfig{
 			UsernameHeaders: headerrequest.StaticStringSlice(f.UserHeaders), UIDHeaders: headerrequest.StaticStringSlice(f.UIDHeaders),
@@ -135,10 +136,7 @@ func (o securityOptions) build(p server.Parts) (*server.Security, error) {
 		klog.FromContext(p.Context).Info("The documents of the issuer of service-account tokens are not served", "reason", err)
 		return s, nil
 	}
-	s.Handlers = map[string]http.Handler{
-		authn.OpenIDConfigurationPath: discovery.Configuration,
-		authn.JWKSPath:                discovery.Keys,
-	}
+	s.Handlers[authn.OpenIDConfigurationPath], s.Handlers[authn.JWKSPath] = discovery.Configuration, discovery.Keys
 	return s, nil
 }
 

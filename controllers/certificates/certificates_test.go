@@ -29,6 +29,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"proa/controllers/control"
 )
 
 var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -173,6 +175,7 @@ func TestSigner(t *testing.T) {
 		"client":             {csr: approved(newCSR(t, certificatesv1.KubeAPIServerClientKubeletSignerName, "x", x509.CertificateRequest{Subject: nodeSubject("n1")}, digital, asUser), yes), signed: true, usage: x509.ExtKeyUsageClientAuth, end: now.Add(100 * 24 * time.Hour)},
 		"serving":            {csr: approved(newCSR(t, certificatesv1.KubeletServingSignerName, "x", x509.CertificateRequest{Subject: nodeSubject("n1"), DNSNames: []string{"n1"}}, digital, asHost), yes), signed: true, usage: x509.ExtKeyUsageServerAuth},
 		"short":              {csr: approved(short, yes), signed: true, usage: x509.ExtKeyUsageClientAuth, end: now.Add(time.Hour)},
+		"legacy":             {csr: approved(newCSR(t, "kubernetes.io/legacy-unknown", "x", x509.CertificateRequest{Subject: pkix.Name{CommonName: "a"}}, asUser, certificatesv1.UsageCodeSigning, certificatesv1.UsageCertSign), yes), signed: true, usage: x509.ExtKeyUsageCodeSigning},
 		"not approved":       {csr: newCSR(t, certificatesv1.KubeAPIServerClientKubeletSignerName, "x", x509.CertificateRequest{Subject: nodeSubject("n1")}, digital, asUser)},
 		"denied":             {csr: approved(newCSR(t, certificatesv1.KubeAPIServerClientKubeletSignerName, "x", x509.CertificateRequest{Subject: nodeSubject("n1")}, digital, asUser), yes, certificatesv1.CertificateDenied)},
 		"not for the signer": {csr: approved(newCSR(t, certificatesv1.KubeAPIServerClientKubeletSignerName, "x", x509.CertificateRequest{Subject: pkix.Name{CommonName: "admin"}}, digital, asUser), yes), failed: "subject organization is not system:nodes"},
@@ -182,7 +185,7 @@ func TestSigner(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			kube := kubefake.NewClientset(tc.csr)
-			s := &Signer{Client: fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(tc.csr).Build(), Kube: kube, CertFile: certFile, KeyFile: keyFile, Now: func() time.Time { return now }}
+			s := &Signer{Client: fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(tc.csr).Build(), Kube: kube, CAs: map[string]control.CA{tc.csr.Spec.SignerName: {CertFile: certFile, KeyFile: keyFile}}, Now: func() time.Time { return now }}
 			if _, err := s.Reconcile(context.Background(), reconcile.Request{NamespacedName: types.NamespacedName{Name: "csr"}}); err != nil {
 				t.Fatal(err)
 			}

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,21 +37,24 @@ const (
 )
 
 // Signer signs approved requests for the signers kubernetes.io/kubelet-serving,
-// kubernetes.io/kube-apiserver-client-kubelet and kubernetes.io/kube-apiserver-client
-// with the cluster CA, which it reads anew each time.
+// kubernetes.io/kube-apiserver-client-kubelet, kubernetes.io/kube-apiserver-client
+// and kubernetes.io/legacy-unknown, each with its CA, which it reads anew each time.
 type Signer struct {
-	Client            client.Client
-	Kube              kubernetes.Interface
-	CertFile, KeyFile string
-	Now               func() time.Time
+	Client client.Client
+	Kube   kubernetes.Interface
+	// CAs by signer name; requests for others wait for somebody else.
+	CAs map[string]control.CA
+	// MaxLife is the longest life of a certificate; 0 means signedLifetime.
+	MaxLife time.Duration
+	Now     func() time.Time
 }
 
 // SetupSigner registers the controller; without a CA there is nothing to sign with.
 func SetupSigner(env *control.Env) error {
-	if env.SigningCertFile == "" || env.SigningKeyFile == "" {
+	if len(env.Signers) == 0 {
 		return nil
 	}
-	return (&Signer{Client: env.Client(), Kube: env.Kube, CertFile: env.SigningCertFile, KeyFile: env.SigningKeyFile, Now: env.Clock.Now}).SetupWithManager(env.Manager)
+	return (&Signer{Client: env.Client(), Kube: env.Kube, CAs: env.Signers, MaxLife: env.SigningDuration, Now: env.Clock.Now}).SetupWithManager(env.Manager)
 }
 
 // SetupWithManager registers the controller with a manager.
@@ -66,8 +71,9 @@ func (s *Signer) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 	if len(csr.Status.Certificate) > 0 || !has(&csr, certificatesv1.CertificateApproved) || has(&csr, certificatesv1.CertificateDenied, certificatesv1.CertificateFailed) {
 		return reconcile.Result{}, nil
 	}
-	check, ours := checks()[csr.Spec.SignerName]
-	if !ours {
+	check, known := checks()[csr.Spec.SignerName]
+	files, ours := s.CAs[csr.Spec.SignerName]
+	if !known || !ours {
 		return reconcile.Result{}, nil
 	}
 	x509cr, err := parse(csr.Spec.Request)
@@ -81,11 +87,11 @@ func (s *Signer) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 			Message: err.Error(), LastUpdateTime: metav1.NewTime(s.Now()),
 		})
 	} else {
-		ca, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
+		ca, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
 		if err != nil {
 			return reconcile.Result{}, fmt.Errorf("cluster CA: %w", err)
 		}
-		if out.Status.Certificate, err = sign(ca, x509cr, csr.Spec.Usages, lifetime(csr.Spec.ExpirationSeconds), s.Now()); err != nil {
+		if out.Status.Certificate, err = sign(ca, x509cr, csr.Spec.Usages, lifetime(csr.Spec.ExpirationSeconds, s.MaxLife), s.Now()); err != nil {
 			return reconcile.Result{}, fmt.Errorf("error auto signing csr: %w", err)
 		}
 	}
@@ -102,6 +108,8 @@ func checks() map[string]func(*x509.CertificateRequest, []certificatesv1.KeyUsag
 		certificatesv1.KubeletServingSignerName:             checkKubeletServing,
 		certificatesv1.KubeAPIServerClientKubeletSignerName: checkKubeletClient,
 		certificatesv1.KubeAPIServerClientSignerName:        checkAPIServerClient,
+		// Whoever approved such a request knew what they did.
+		certificatesv1beta1.LegacyUnknownSignerName: func(*x509.CertificateRequest, []certificatesv1.KeyUsage) error { return nil },
 	}
 }
 
@@ -122,11 +130,14 @@ func checkAPIServerClient(_ *x509.CertificateRequest, usages []certificatesv1.Ke
 	return nil
 }
 
-func lifetime(seconds *int32) time.Duration {
-	if seconds == nil {
-		return signedLifetime
+func lifetime(seconds *int32, longest time.Duration) time.Duration {
+	if longest == 0 {
+		longest = signedLifetime
 	}
-	return min(max(time.Duration(*seconds)*time.Second, minLifetime), signedLifetime)
+	if seconds == nil {
+		return longest
+	}
+	return min(max(time.Duration(*seconds)*time.Second, minLifetime), longest)
 }
 
 // sign issues the certificate that the request asks for, with its subject and names.
@@ -171,25 +182,47 @@ func sign(ca tls.Certificate, r *x509.CertificateRequest, usages []certificatesv
 
 func keyUsages(in []certificatesv1.KeyUsage) (x509.KeyUsage, []x509.ExtKeyUsage, error) {
 	plain := map[certificatesv1.KeyUsage]x509.KeyUsage{
-		certificatesv1.UsageDigitalSignature: x509.KeyUsageDigitalSignature,
-		certificatesv1.UsageKeyEncipherment:  x509.KeyUsageKeyEncipherment,
+		certificatesv1.UsageSigning:           x509.KeyUsageDigitalSignature,
+		certificatesv1.UsageDigitalSignature:  x509.KeyUsageDigitalSignature,
+		certificatesv1.UsageContentCommitment: x509.KeyUsageContentCommitment,
+		certificatesv1.UsageKeyEncipherment:   x509.KeyUsageKeyEncipherment,
+		certificatesv1.UsageKeyAgreement:      x509.KeyUsageKeyAgreement,
+		certificatesv1.UsageDataEncipherment:  x509.KeyUsageDataEncipherment,
+		certificatesv1.UsageCertSign:          x509.KeyUsageCertSign,
+		certificatesv1.UsageCRLSign:           x509.KeyUsageCRLSign,
+		certificatesv1.UsageEncipherOnly:      x509.KeyUsageEncipherOnly,
+		certificatesv1.UsageDecipherOnly:      x509.KeyUsageDecipherOnly,
 	}
 	extended := map[certificatesv1.KeyUsage]x509.ExtKeyUsage{
-		certificatesv1.UsageServerAuth: x509.ExtKeyUsageServerAuth,
-		certificatesv1.UsageClientAuth: x509.ExtKeyUsageClientAuth,
+		certificatesv1.UsageAny:             x509.ExtKeyUsageAny,
+		certificatesv1.UsageServerAuth:      x509.ExtKeyUsageServerAuth,
+		certificatesv1.UsageClientAuth:      x509.ExtKeyUsageClientAuth,
+		certificatesv1.UsageCodeSigning:     x509.ExtKeyUsageCodeSigning,
+		certificatesv1.UsageEmailProtection: x509.ExtKeyUsageEmailProtection,
+		certificatesv1.UsageSMIME:           x509.ExtKeyUsageEmailProtection,
+		certificatesv1.UsageIPsecEndSystem:  x509.ExtKeyUsageIPSECEndSystem,
+		certificatesv1.UsageIPsecTunnel:     x509.ExtKeyUsageIPSECTunnel,
+		certificatesv1.UsageIPsecUser:       x509.ExtKeyUsageIPSECUser,
+		certificatesv1.UsageTimestamping:    x509.ExtKeyUsageTimeStamping,
+		certificatesv1.UsageOCSPSigning:     x509.ExtKeyUsageOCSPSigning,
+		certificatesv1.UsageMicrosoftSGC:    x509.ExtKeyUsageMicrosoftServerGatedCrypto,
+		certificatesv1.UsageNetscapeSGC:     x509.ExtKeyUsageNetscapeServerGatedCrypto,
 	}
 	var usage x509.KeyUsage
 	var ext []x509.ExtKeyUsage
+	var unknown []certificatesv1.KeyUsage
 	for _, u := range in {
 		if p, ok := plain[u]; ok {
 			usage |= p
-			continue
+		} else if e, ok := extended[u]; ok {
+			ext = append(ext, e)
+		} else {
+			unknown = append(unknown, u)
 		}
-		e, ok := extended[u]
-		if !ok {
-			return 0, nil, fmt.Errorf("unrecognized usage %q", u)
-		}
-		ext = append(ext, e)
 	}
-	return usage, ext, nil
+	if len(unknown) > 0 {
+		return 0, nil, fmt.Errorf("unrecognized usage values: %q", unknown)
+	}
+	slices.Sort(ext)
+	return usage, slices.Compact(ext), nil
 }

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"time"
+
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -44,11 +46,19 @@ type Env struct {
 	AllocateNodeCIDRs bool
 	// RootCA is the PEM bundle published in every namespace.
 	RootCA []byte
-	// SigningCertFile and SigningKeyFile name the PEM files that the
-	// certificate signers sign with.
-	SigningCertFile string
-	SigningKeyFile  string
+	// Signers are the CAs that certificate requests are signed with, by signer
+	// name; SigningDuration is the longest life of a certificate, 0 for the default.
+	Signers         map[string]CA
+	SigningDuration time.Duration
+	// ServiceAccountKeyFile is the PEM file of the private key that signs the
+	// tokens in Secrets; empty turns them off.
+	ServiceAccountKeyFile string
+	// LegacyTokenCleanUp is how long such a token may be unused; 0 means the default.
+	LegacyTokenCleanUp time.Duration
 }
+
+// CA names the PEM files of a CA's certificate and key.
+type CA struct{ CertFile, KeyFile string }
 
 // Client reads from the shared cache and writes to the API server. What it
 // reads must not be changed.
