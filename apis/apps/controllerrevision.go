@@ -29,7 +29,7 @@ func ControllerRevision() *kind.Kind[revision] {
 			return append(core.ValidateNonnegative(r.Revision, field.NewPath("revision")), validateRevisionData(r)...)
 		},
 		ValidateUpdate: func(_ context.Context, r, old revision) field.ErrorList {
-			errs := core.ValidateNonnegative(r.Revision, field.NewPath("revision"))
+			errs := append(core.ValidateMeta(r, true), core.ValidateNonnegative(r.Revision, field.NewPath("revision"))...)
 			return append(errs, core.ValidateImmutable(r.Data, old.Data, field.NewPath("data"))...)
 		},
 		UpdateValidatesAlone: true,

@@ -33,11 +33,16 @@ func DaemonSet() *kind.Kind[daemonSet] {
 		PrepareForCreate: func(_ context.Context, d daemonSet) {
 			d.Status = appsv1.DaemonSetStatus{}
 			core.DropDisabledTemplateFields(&d.Spec.Template, nil)
-			setTemplateGeneration(d, max(templateGeneration(d), 1))
+			if templateGenerationOK(d) {
+				setTemplateGeneration(d, max(templateGeneration(d), 1))
+			}
 		},
 		PrepareForUpdate: func(_ context.Context, d, old daemonSet) {
 			d.Status = old.Status
 			core.DropDisabledTemplateFields(&d.Spec.Template, &old.Spec.Template)
+			if !templateGenerationOK(d) {
+				return
+			}
 			n := templateGeneration(old)
 			if !equality.Semantic.DeepEqual(d.Spec.Template, old.Spec.Template) {
 				n++
@@ -81,6 +86,11 @@ func templateGeneration(d daemonSet) int64 {
 	return n
 }
 
+func templateGenerationOK(d daemonSet) bool {
+	_, err := strconv.ParseInt(d.Annotations[appsv1.DeprecatedTemplateGeneration], 10, 64)
+	return err == nil
+}
+
 func setTemplateGeneration(d daemonSet, n int64) {
 	if d.Annotations == nil {
 		d.Annotations = map[string]string{}
@@ -90,6 +100,9 @@ func setTemplateGeneration(d daemonSet, n int64) {
 
 func defaultDaemonSet(d daemonSet) {
 	s := &d.Spec
+	if _, ok := d.Annotations[appsv1.DeprecatedTemplateGeneration]; !ok {
+		setTemplateGeneration(d, 0)
+	}
 	core.DefaultPodTemplate(&s.Template)
 	if s.UpdateStrategy.Type == "" {
 		s.UpdateStrategy.Type = appsv1.RollingUpdateDaemonSetStrategyType
@@ -120,6 +133,10 @@ func validateDaemonSet(d, old daemonSet) field.ErrorList {
 		lenient.AllowInvalidLabelValueInSelector = metav1validation.LabelSelectorHasInvalidLabelValue(old.Spec.Selector)
 	}
 	errs := metav1validation.ValidateLabelSelector(s.Selector, lenient, spec.Child("selector"))
+	if !templateGenerationOK(d) {
+		path := field.NewPath("metadata", "annotations").Key(appsv1.DeprecatedTemplateGeneration)
+		errs = append(errs, field.Invalid(path, d.Annotations[appsv1.DeprecatedTemplateGeneration], "must be an integer"))
+	}
 	if s.Selector != nil && len(s.Selector.MatchLabels)+len(s.Selector.MatchExpressions) == 0 {
 		errs = append(errs, field.Invalid(spec.Child("selector"), s.Selector, "empty selector is invalid for daemonset"))
 	}

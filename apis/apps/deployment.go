@@ -3,6 +3,7 @@ package apps
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -105,6 +106,7 @@ func validateDeployment(d deployment, old *corev1.PodTemplateSpec) field.ErrorLi
 	if n := s.RevisionHistoryLimit; n != nil {
 		errs = append(errs, core.ValidateNonnegative(int64(*n), spec.Child("revisionHistoryLimit"))...)
 	}
+	errs = append(errs, validateRollback(d.Annotations[appsv1.DeprecatedRollbackTo])...)
 	if n := s.ProgressDeadlineSeconds; n != nil {
 		path := spec.Child("progressDeadlineSeconds")
 		errs = append(errs, core.ValidateNonnegative(int64(*n), path)...)
@@ -113,6 +115,18 @@ func validateDeployment(d deployment, old *corev1.PodTemplateSpec) field.ErrorLi
 		}
 	}
 	return errs
+}
+
+// validateRollback: the annotation was a field once, and is one to old clients.
+func validateRollback(to string) field.ErrorList {
+	if to == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(to, 10, 64)
+	if err != nil {
+		return field.ErrorList{field.Invalid(field.NewPath("metadata", "annotations").Key(appsv1.DeprecatedRollbackTo), to, "must be an integer")}
+	}
+	return core.ValidateNonnegative(n, field.NewPath("spec", "rollback", "version"))
 }
 
 func validateDeploymentStrategy(s *appsv1.DeploymentStrategy, path *field.Path) (errs field.ErrorList) {

@@ -10,11 +10,14 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/utils/ptr"
 
 	"proa/apis/core"
@@ -70,7 +73,31 @@ func Job() *kind.Kind[job] {
 		},
 		// Old clients rely on pods outliving their job.
 		OrphanByDefault: true,
+		Extend: func(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
+			return &jobREST{r}, nil, nil
+		},
 	}
+}
+
+// jobREST warns who deletes jobs without a word about their pods.
+type jobREST struct{ *kind.REST }
+
+func (r *jobREST) warn(ctx context.Context, o *metav1.DeleteOptions) {
+	if o != nil && o.PropagationPolicy == nil && o.OrphanDependents == nil { //nolint:staticcheck // old clients still send it
+		warning.AddWarning(ctx, "", "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning")
+	}
+}
+
+// Delete implements rest.GracefulDeleter.
+func (r *jobREST) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, o *metav1.DeleteOptions) (runtime.Object, bool, error) {
+	r.warn(ctx, o)
+	return r.REST.Delete(ctx, name, validate, o)
+}
+
+// DeleteCollection implements rest.CollectionDeleter.
+func (r *jobREST) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, o *metav1.DeleteOptions, list *internalversion.ListOptions) (runtime.Object, error) {
+	r.warn(ctx, o)
+	return r.REST.DeleteCollection(ctx, validate, o, list)
 }
 
 func defaultJob(j job) {

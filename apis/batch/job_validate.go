@@ -22,19 +22,32 @@ const manyCompletions = 100_000
 
 // validateJob checks a job; old is nil on create.
 func validateJob(j, old job) field.ErrorList {
-	spec := field.NewPath("spec")
 	prefixed := true // jobs of old clusters have the labels without a prefix only
-	var template *corev1.PodTemplateSpec
-	lenient := metav1validation.LabelSelectorValidationOptions{}
 	if old != nil {
-		template = &old.Spec.Template
-		lenient.AllowInvalidLabelValueInSelector = metav1validation.LabelSelectorHasInvalidLabelValue(old.Spec.Selector)
 		_, name := old.Spec.Template.Labels[batchv1.JobNameLabel]
 		_, uid := old.Spec.Template.Labels[batchv1.ControllerUidLabel]
 		prefixed = name && uid
 	}
 	errs := validateGeneratedSelector(j, prefixed)
-	errs = append(errs, validateJobSpec(&j.Spec, template, spec)...)
+	errs = append(errs, validateSelectedSpec(j, old)...)
+	if n := ptr.Deref(j.Spec.Completions, 0); isIndexed(&j.Spec) && n > 0 {
+		if host := fmt.Sprintf("%s-%d", j.Name, n-1); len(validation.IsDNS1123Label(host)) > 0 {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), j.Name, "will not able to create pod with invalid DNS label: "+host))
+		}
+	}
+	return errs
+}
+
+// validateSelectedSpec checks the spec, and that the selector selects its pods.
+func validateSelectedSpec(j, old job) field.ErrorList {
+	spec := field.NewPath("spec")
+	var template *corev1.PodTemplateSpec
+	lenient := metav1validation.LabelSelectorValidationOptions{}
+	if old != nil {
+		template = &old.Spec.Template
+		lenient.AllowInvalidLabelValueInSelector = metav1validation.LabelSelectorHasInvalidLabelValue(old.Spec.Selector)
+	}
+	errs := validateJobSpec(&j.Spec, template, spec)
 	if j.Spec.Selector == nil {
 		errs = append(errs, field.Required(spec.Child("selector"), ""))
 	} else {
@@ -42,11 +55,6 @@ func validateJob(j, old job) field.ErrorList {
 	}
 	if s, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !s.Matches(labels.Set(j.Spec.Template.Labels)) {
 		errs = append(errs, field.Invalid(spec.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`"))
-	}
-	if n := ptr.Deref(j.Spec.Completions, 0); isIndexed(&j.Spec) && n > 0 {
-		if host := fmt.Sprintf("%s-%d", j.Name, n-1); len(validation.IsDNS1123Label(host)) > 0 {
-			errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), j.Name, "will not able to create pod with invalid DNS label: "+host))
-		}
 	}
 	return errs
 }
@@ -194,7 +202,8 @@ func validateCompletionMode(s *batchv1.JobSpec, path *field.Path) (errs field.Er
 // validateJobChange: a job's pods are of one make, so most of its spec stays.
 func validateJobChange(j, old job) field.ErrorList {
 	s, was, spec := &j.Spec, &old.Spec, field.NewPath("spec")
-	var errs field.ErrorList
+	errs := core.ValidateMeta(j, true)
+	errs = append(errs, validateSelectedSpec(j, old)...) // causes come twice
 	switch path := spec.Child("completions"); {
 	case !isIndexed(s):
 		errs = append(errs, core.ValidateImmutable(s.Completions, was.Completions, path)...)

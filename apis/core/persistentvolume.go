@@ -36,7 +36,9 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 		PrepareForUpdate: func(_ context.Context, v, old pv) { v.Status = old.Status },
 		Validate:         func(_ context.Context, v pv) field.ErrorList { return validatePersistentVolume(v, nil) },
 		ValidateUpdate: func(_ context.Context, v, old pv) field.ErrorList {
-			return append(validatePersistentVolume(v, old), validatePersistentVolumeChange(v, old)...)
+			errs := append(ValidateMeta(v, false), validatePersistentVolume(v, old)...)
+			errs = append(errs, validatePersistentVolumeSpec(v, old)...) // causes come twice
+			return append(errs, validatePersistentVolumeChange(v, old)...)
 		},
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, v, _ pv) []string { return persistentVolumeWarnings(v) },

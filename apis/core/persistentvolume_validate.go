@@ -14,6 +14,10 @@ import (
 
 // validatePersistentVolume checks a volume; old is nil on create.
 func validatePersistentVolume(v, old *corev1.PersistentVolume) field.ErrorList {
+	return append(validatePersistentVolumeSpec(v, old), validateMountOptions(v)...)
+}
+
+func validatePersistentVolumeSpec(v, old *corev1.PersistentVolume) field.ErrorList {
 	s, spec := &v.Spec, field.NewPath("spec")
 	errs := field.ErrorList{}
 	if len(s.AccessModes) == 0 {
@@ -55,7 +59,7 @@ func validatePersistentVolume(v, old *corev1.PersistentVolume) field.ErrorList {
 			errs = append(errs, field.Required(spec.Child("csi"), "has to be specified when using volumeAttributesClassName"))
 		}
 	}
-	return append(errs, validateMountOptions(v)...)
+	return errs
 }
 
 func validateCapacity(l corev1.ResourceList, at *field.Path) (errs field.ErrorList) {

@@ -82,7 +82,7 @@ func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 	spec := field.NewPath("spec")
 	was, now := old.Spec.DeepCopy(), c.Spec.DeepCopy()
 	agreeSources(was) // claims of old servers
-	errs := ValidateClaimSpec(&c.Spec, was, spec)
+	errs := append(ValidateMeta(c, true), ValidateClaimSpec(&c.Spec, was, spec)...)
 	if was.VolumeName == "" {
 		was.VolumeName = now.VolumeName // binding sets it once
 	}

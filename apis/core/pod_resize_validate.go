@@ -15,7 +15,7 @@ func validateResize(p, old *corev1.Pod) field.ErrorList {
 	if old.Spec.OS != nil && old.Spec.OS.Name == corev1.Windows {
 		return field.ErrorList{field.Forbidden(whole, "windows pods cannot be resized")}
 	}
-	errs := validatePod(p, lenienceFor(&old.Spec, &old.ObjectMeta))
+	errs := append(ValidateMeta(p, true), validatePod(p, lenienceFor(&old.Spec, &old.ObjectMeta))...)
 	class := old.Status.QOSClass
 	if class == "" {
 		class = podQOS(old)

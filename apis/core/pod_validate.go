@@ -55,10 +55,17 @@ func validatePod(p *corev1.Pod, l lenience) field.ErrorList {
 	return errs
 }
 
+// validatePodAgain checks a pod after a change as if it were new, but for what was
+// wrong before.
+func validatePodAgain(p, old *corev1.Pod) field.ErrorList {
+	l := lenienceFor(&old.Spec, &old.ObjectMeta)
+	errs := append(ValidateMeta(p, true), validatePod(p, l)...)
+	return append(errs, validateAnnotationsUpdate(p, old, l)...)
+}
+
 func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
-	l := lenienceFor(&old.Spec, &old.ObjectMeta)
-	errs := append(validatePod(p, l), validateAnnotationsUpdate(p, old, l)...)
+	errs := validatePodAgain(p, old)
 	for _, l := range []struct {
 		now, was []corev1.Container
 		name     string
@@ -82,7 +89,7 @@ func validatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	case now == nil && was != nil:
 		errs = append(errs, field.Invalid(path, now, "must not update from a positive integer to nil value"))
 	}
-	errs = append(errs, validateAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, l.comparisons, spec.Child("tolerations"))...)
+	errs = append(errs, validateAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, lenienceFor(&old.Spec, nil).comparisons, spec.Child("tolerations"))...)
 	errs = append(errs, validateDeletedGates(p.Spec.SchedulingGates, old.Spec.SchedulingGates, spec.Child("schedulingGates"))...)
 	if equality.Semantic.DeepEqual(&p.Spec, &old.Spec) {
 		return errs
@@ -208,8 +215,7 @@ func validateEphemeralUpdate(p, old *corev1.Pod) field.ErrorList {
 	if _, static := old.Annotations[corev1.MirrorPodAnnotationKey]; static {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers")}
 	}
-	l := lenienceFor(&old.Spec, &old.ObjectMeta)
-	errs := append(validatePod(p, l), validateAnnotationsUpdate(p, old, l)...)
+	errs := validatePodAgain(p, old)
 	path := field.NewPath("spec", "ephemeralContainers")
 	now := map[string]*corev1.EphemeralContainer{}
 	for i := range p.Spec.EphemeralContainers {

@@ -45,9 +45,21 @@ func ValidateReplicaCounts(c ReplicaCounts, path *field.Path) (errs field.ErrorL
 // keeps running for ever: its labels match the selector, and the pods restart.
 // old is the template before; nil if there is none.
 func ValidateReplicatedTemplate(t, old *corev1.PodTemplateSpec, selector *metav1.LabelSelector, owner string, path *field.Path) (errs field.ErrorList) {
-	if s, err := metav1.LabelSelectorAsSelector(selector); err == nil && !s.Empty() && !s.Matches(labels.Set(t.Labels)) {
-		errs = append(errs, field.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
+	if s, err := metav1.LabelSelectorAsSelector(selector); err == nil {
+		errs = validateMatches(t, s, path)
 	}
+	return append(errs, validateReplicatedPods(t, old, owner, path)...)
+}
+
+func validateMatches(t *corev1.PodTemplateSpec, s labels.Selector, path *field.Path) field.ErrorList {
+	if s.Empty() || s.Matches(labels.Set(t.Labels)) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`")}
+}
+
+// validateReplicatedPods checks the template of pods that restart for ever.
+func validateReplicatedPods(t, old *corev1.PodTemplateSpec, owner string, path *field.Path) (errs field.ErrorList) {
 	errs = append(errs, ValidatePodTemplate(t, old, path)...)
 	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 		errs = append(errs, field.NotSupported(path.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))

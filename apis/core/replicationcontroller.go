@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -57,6 +57,12 @@ func ReplicationController() *kind.Kind[*corev1.ReplicationController] {
 			return validateReplicationController(c, old.Spec.Template)
 		},
 		UpdateValidatesAlone: true,
+		ValidateName: func(name string, prefix bool) []string {
+			if prefix {
+				return nil // the name made of it is checked
+			}
+			return apivalidation.NameIsDNSSubdomain(name, false)
+		},
 		Warnings: func(_ context.Context, c, old rc) (warnings []string) {
 			if msgs := validation.IsDNS1123Label(c.Name); old == nil && len(msgs) > 0 {
 				warnings = append(warnings, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", msgs))
@@ -128,5 +134,7 @@ func validateReplicationController(c *corev1.ReplicationController, old *corev1.
 	if c.Spec.Template == nil {
 		return append(errs, field.Required(template, ""))
 	}
-	return append(errs, ValidateReplicatedTemplate(c.Spec.Template, old, &metav1.LabelSelector{MatchLabels: c.Spec.Selector}, "ReplicationController", template)...)
+	// Selectors of this kind were never checked to be of label values.
+	errs = append(errs, validateMatches(c.Spec.Template, labels.Set(c.Spec.Selector).AsSelector(), template)...)
+	return append(errs, validateReplicatedPods(c.Spec.Template, old, "ReplicationController", template)...)
 }

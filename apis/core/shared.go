@@ -1,12 +1,35 @@
 package core
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // What kinds of other groups check as the core ones do.
+
+// ValidateMeta checks an object's metadata as on create; kinds whose name is not
+// a DNS subdomain do not need it. Some kinds' updates do this beside the usual.
+func ValidateMeta(o metav1.Object, namespaced bool) field.ErrorList {
+	path := field.NewPath("metadata")
+	errs := apivalidation.ValidateObjectMetaAccessor(o, namespaced, apivalidation.NameIsDNSSubdomain, path)
+	for i, name := range o.GetFinalizers() {
+		errs = append(errs, validateFinalizerName(name, path.Child("finalizers").Index(i))...)
+	}
+	return errs
+}
+
+func validateFinalizerName(name string, path *field.Path) field.ErrorList {
+	switch {
+	case strings.Contains(name, "/"), name == string(corev1.FinalizerKubernetes), name == metav1.FinalizerOrphanDependents, name == metav1.FinalizerDeleteDependents:
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")}
+}
 
 // ValidateContainerLimits checks a list of resources as a container's limits,
 // which are at path.limits.
