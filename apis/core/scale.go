@@ -161,7 +161,8 @@ func (u scaleUpdate[T]) UpdatedObject(ctx context.Context, old runtime.Object) (
 	if !ok || s == nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("expected input object type to be Scale, but %T", obj))
 	}
-	if errs := ValidateNonnegative(int64(s.Spec.Replicas), field.NewPath("spec", "replicas")); len(errs) > 0 {
+	errs := append(ValidateMeta(s, true), ValidateNonnegative(int64(s.Spec.Replicas), field.NewPath("spec", "replicas"))...)
+	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), s.Name, errs)
 	}
 	if s.ResourceVersion != "" {
