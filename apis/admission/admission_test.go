@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"strings"
 	"testing"
 
@@ -64,7 +65,12 @@ func newWorld(t *testing.T, allow func(authorizer.Attributes) bool, objects ...r
 	t.Helper()
 	client := fake.NewClientset(objects...)
 	f := informers.NewSharedInformerFactory(client, 0)
-	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Client: client, Informers: f,
+	config := configs{
+		"EventRateLimit":           "limits: [{type: Namespace, qps: 1, burst: 2}]",
+		"PodNodeSelector":          "podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: 'env=prod', strict: 'env=prod'}",
+		"PodTolerationRestriction": "whitelist: [{key: a, operator: Exists}]",
+	}
+	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Config: config, Client: client, Informers: f,
 		Served: func(schema.GroupVersionResource) bool { return true },
 		Authorizer: authorizer.AuthorizerFunc(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 			if allow != nil && allow(a) {
@@ -84,6 +90,16 @@ func newWorld(t *testing.T, allow func(authorizer.Attributes) bool, objects ...r
 		w.plugins[p.Name] = p.Plugin
 	}
 	return w
+}
+
+// configs are plugins' own configurations.
+type configs map[string]string
+
+func (c configs) ConfigFor(plugin string) (io.Reader, error) {
+	if text, ok := c[plugin]; ok {
+		return strings.NewReader(text), nil
+	}
+	return nil, nil
 }
 
 // do runs one plugin, both phases, and returns its refusal.
@@ -393,7 +409,12 @@ func nodeCSR(t *testing.T, cn string) *certificatesv1.CertificateSigningRequest 
 
 func TestPluginsNeedTheirKinds(t *testing.T) {
 	client := fake.NewClientset()
-	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: authorizer.AuthorizerFunc(nil)})
+	config := configs{
+		"EventRateLimit":           "limits: [{type: Namespace, qps: 1, burst: 2}]",
+		"PodNodeSelector":          "podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: 'env=prod', strict: 'env=prod'}",
+		"PodTolerationRestriction": "whitelist: [{key: a, operator: Exists}]",
+	}
+	list, err := Plugins(Options{Context: t.Context(), Admits: func(string) bool { return true }, Config: config, Client: client, Informers: informers.NewSharedInformerFactory(client, 0), Authorizer: authorizer.AuthorizerFunc(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

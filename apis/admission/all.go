@@ -74,24 +74,35 @@ func need(group string, resources ...string) []schema.GroupResource {
 // all is the list of plugins in upstream's order.
 func all() []entry {
 	return []entry{
+		{name: "AlwaysAdmit", off: true, make: plain(func(Options) alwaysAdmit { return alwaysAdmit{} })},
+		{name: "NamespaceAutoProvision", off: true, make: plain(newNamespaceAutoProvision)},
 		{name: "NamespaceLifecycle", make: newNamespaceLifecycle},
+		{name: "NamespaceExists", off: true, make: plain(newNamespaceExists)},
+		{name: "LimitPodHardAntiAffinityTopology", off: true, make: plain(newHardAntiAffinity)},
 		{name: "LimitRanger", needs: need("", "limitranges"), make: plain(newLimitRanger)},
 		{name: "ServiceAccount", make: plain(func(o Options) *serviceAccount { return newServiceAccount(o.Informers, o.Client) })},
 		{name: "NodeRestriction", off: true, make: plain(func(o Options) *nodeRestriction { return newNodeRestriction(o.Informers, o.Client, o.Authorizer) })},
 		{name: "TaintNodesByCondition", make: plain(func(Options) admission.Interface { return newTaintNodes() })},
+		{name: "AlwaysPullImages", off: true, make: plain(newAlwaysPullImages)},
 		{name: "PodSecurity", make: func(o Options, _ io.Reader) (admission.Interface, error) {
 			return newPodSecurity(o.Informers, o.Client)
 		}},
+		{name: "PodNodeSelector", off: true, make: newPodNodeSelector},
 		{name: "Priority", make: plain(func(o Options) *priority { return newPriority(o.Informers, o.Client) })},
 		{name: "DefaultTolerationSeconds", make: plain(func(Options) admission.Interface { return newDefaultTolerationSeconds() })},
+		{name: "PodTolerationRestriction", off: true, make: newPodTolerationRestriction},
+		{name: "EventRateLimit", off: true, make: newEventRateLimit},
+		{name: "ExtendedResourceToleration", off: true, make: plain(newExtendedResourceToleration)},
 		{name: "DefaultStorageClass", needs: need("storage.k8s.io", "storageclasses"), make: plain(newDefaultStorageClass)},
 		{name: "StorageObjectInUseProtection", make: plain(newStorageProtection)},
+		{name: "OwnerReferencesPermissionEnforcement", off: true, make: plain(newOwnerReferences)},
 		{name: "PersistentVolumeClaimResize", needs: need("storage.k8s.io", "storageclasses"), make: plain(newClaimResize)},
 		{name: "RuntimeClass", needs: need("node.k8s.io", "runtimeclasses"), make: plain(func(o Options) *runtimeClass { return newRuntimeClass(o.Informers, o.Client) })},
 		{name: "CertificateApproval", make: plain(func(o Options) admission.Interface { return newCertificateApproval(o.Authorizer) })},
 		{name: "CertificateSigning", make: plain(func(o Options) admission.Interface { return newCertificateSigning(o.Authorizer) })},
 		{name: "CertificateSubjectRestriction", make: plain(func(Options) admission.Interface { return newCertificateSubject() })},
 		{name: "DefaultIngressClass", needs: need("networking.k8s.io", "ingressclasses"), make: plain(newDefaultIngressClass)},
+		{name: "DenyServiceExternalIPs", off: true, make: plain(newDenyExternalIPs)},
 		{name: "PodTopologyLabels", make: plain(newPodTopologyLabels)},
 		{name: "PodResizeValidator", make: plain(newPodResize)},
 
@@ -102,11 +113,11 @@ func all() []entry {
 		{name: "ValidatingAdmissionWebhook", needs: need("admissionregistration.k8s.io", "validatingwebhookconfigurations"), make: newValidatingWebhook},
 		// And this last: what it charged, nobody refuses any more.
 		{name: "ResourceQuota", needs: need("", "resourcequotas"), make: newResourceQuota},
+		{name: "AlwaysDeny", off: true, make: plain(func(Options) alwaysDeny { return alwaysDeny{} })},
 	}
 }
 
-// Names lists all plugins there are, in their order; DefaultOn those that run
-// unless they are turned off.
+// Names lists all plugins there are, in their order.
 func Names() []string {
 	var out []string
 	for _, e := range all() {
