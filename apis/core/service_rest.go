@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -48,12 +47,12 @@ func extendService(d *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.St
 	r.Store.BeginUpdate = h.beginUpdate
 	r.Store.AfterDelete = h.afterDelete
 	r.Store.Decorator = h.completeOnRead
-	d.AfterStart("start-service-ip-repair-controllers", (&allocator.Loops{
-		Repair:  &allocator.Repair{Source: stores, Writer: writer, Ports: ports, Metrics: metrics, Clock: d.Clock},
-		Default: &allocator.DefaultCIDR{Ranges: d.ServiceCIDRs, Client: d.Client.NetworkingV1().ServiceCIDRs(), Clock: d.Clock},
-		Client:  d.Client,
-		Checked: sync.OnceFunc(func() { close(h.checked) }),
-	}).Start)
+	loops := allocator.NewLoops(
+		&allocator.Repair{Source: stores, Writer: writer, Ports: ports, Metrics: metrics, Clock: d.Clock},
+		&allocator.DefaultCIDR{Ranges: d.ServiceCIDRs, Client: d.Client.NetworkingV1().ServiceCIDRs(), Clock: d.Clock},
+		d.Client, func() { close(h.checked) })
+	d.AfterStart("start-kubernetes-service-cidr-controller", loops.StartDefaultCIDR)
+	d.AfterStart("start-service-ip-repair-controllers", loops.StartRepair)
 	return nil, map[string]rest.Storage{"proxy": &serviceProxyREST{services: r, deps: d}}, nil
 }
 
