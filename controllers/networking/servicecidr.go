@@ -43,11 +43,15 @@ type ServiceCIDR struct {
 	Client   client.Client
 	Recorder record.EventRecorder
 	Clock    clock.PassiveClock
+	// ApplyStatus is the typed client's: Client cannot read the answer to an apply
+	// in protobuf.
+	ApplyStatus func(context.Context, *networkingv1apply.ServiceCIDRApplyConfiguration, metav1.ApplyOptions) (*networkingv1.ServiceCIDR, error)
 }
 
 // SetupServiceCIDR registers the controller.
 func SetupServiceCIDR(env *control.Env) error {
-	r := &ServiceCIDR{Client: env.Client(), Recorder: env.Recorder(serviceCIDRController), Clock: env.Clock}
+	r := &ServiceCIDR{Client: env.Client(), Recorder: env.Recorder(serviceCIDRController), Clock: env.Clock,
+		ApplyStatus: env.Kube.NetworkingV1().ServiceCIDRs().ApplyStatus}
 	return ctrl.NewControllerManagedBy(env.Manager).
 		Named("servicecidr").
 		Watches(&networkingv1.ServiceCIDR{}, r.CIDREvents()).
@@ -151,7 +155,7 @@ func (r *ServiceCIDR) setReady(ctx context.Context, c *networkingv1.ServiceCIDR,
 	apply := networkingv1apply.ServiceCIDR(c.Name).WithStatus(networkingv1apply.ServiceCIDRStatus().WithConditions(metav1apply.Condition().
 		WithType(networkingv1.ServiceCIDRConditionReady).WithStatus(status).WithReason(reason).WithMessage(message).
 		WithLastTransitionTime(metav1.NewTime(r.Clock.Now()))))
-	err := r.Client.Status().Apply(ctx, apply, client.FieldOwner(serviceCIDRController), client.ForceOwnership)
+	_, err := r.ApplyStatus(ctx, apply, metav1.ApplyOptions{FieldManager: serviceCIDRController, Force: true})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

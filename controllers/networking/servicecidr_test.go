@@ -1,6 +1,7 @@
 package networking
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	networkingv1apply "k8s.io/client-go/applyconfigurations/networking/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,7 +58,10 @@ func TestNeeded(t *testing.T) {
 
 func TestServiceCIDRLife(t *testing.T) {
 	w := controltest.New(t)
-	r := &ServiceCIDR{Client: w.Client, Recorder: w.Recorder(), Clock: w.Clock}
+	apply := func(ctx context.Context, c *networkingv1apply.ServiceCIDRApplyConfiguration, o metav1.ApplyOptions) (*networkingv1.ServiceCIDR, error) {
+		return nil, w.Client.Status().Apply(ctx, c, client.FieldOwner(o.FieldManager), client.ForceOwnership)
+	}
+	r := &ServiceCIDR{Client: w.Client, Recorder: w.Recorder(), Clock: w.Clock, ApplyStatus: apply}
 	w.Watch(&networkingv1.ServiceCIDR{}, r.CIDREvents())
 	w.Watch(&networkingv1.IPAddress{}, r.AddressEvents())
 	condition := func() string {
