@@ -38,7 +38,7 @@ func validatePersistentVolumeSpec(v, old *corev1.PersistentVolume) field.ErrorLi
 			errs = append(errs, validateNodeSelector(a.Required, lenient, required)...)
 		}
 	}
-	errs = append(errs, validatePersistentSource(v, spec)...)
+	errs = append(errs, validatePersistentSource(v.Name, s, spec)...)
 	if h := s.HostPath; h != nil && path.Clean(h.Path) == "/" && s.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
 		errs = append(errs, field.Forbidden(spec.Child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"))
 	}
@@ -77,8 +77,8 @@ func validateCapacity(l corev1.ResourceList, at *field.Path) (errs field.ErrorLi
 }
 
 // validatePersistentSource checks that a volume has one source, and that source.
-func validatePersistentSource(v *corev1.PersistentVolume, spec *field.Path) field.ErrorList {
-	p, s := &v.Spec, &volumeSources{volume: spec}
+func validatePersistentSource(name string, p *corev1.PersistentVolumeSpec, spec *field.Path) field.ErrorList {
+	s := &volumeSources{volume: spec}
 	s.one(p.HostPath != nil, "hostPath", "hostPath", func(at *field.Path) field.ErrorList { return validateHostPath(p.HostPath, at) })
 	s.one(p.GCEPersistentDisk != nil, "gcePersistentDisk", "persistentDisk", func(at *field.Path) field.ErrorList { return validateGCE(p.GCEPersistentDisk, at) })
 	s.one(p.AWSElasticBlockStore != nil, "awsElasticBlockStore", "awsElasticBlockStore", func(at *field.Path) field.ErrorList { return validateAWS(p.AWSElasticBlockStore, at) })
@@ -88,7 +88,7 @@ func validatePersistentSource(v *corev1.PersistentVolume, spec *field.Path) fiel
 	s.one(p.RBD != nil, "rbd", "rbd", func(at *field.Path) field.ErrorList { return validateRBD(p.RBD.CephMonitors, p.RBD.RBDImage, at) })
 	s.one(p.Quobyte != nil, "quobyte", "quobyte", func(at *field.Path) field.ErrorList { return validateQuobyte(p.Quobyte, at) })
 	s.one(p.CephFS != nil, "cephFS", "cephfs", func(at *field.Path) field.ErrorList { return validateMonitors(p.CephFS.Monitors, at) })
-	s.one(p.ISCSI != nil, "iscsi", "iscsi", func(at *field.Path) field.ErrorList { return validateISCSIPersistent(p.ISCSI, v.Name, at) })
+	s.one(p.ISCSI != nil, "iscsi", "iscsi", func(at *field.Path) field.ErrorList { return validateISCSIPersistent(p.ISCSI, name, at) })
 	s.one(p.Cinder != nil, "cinder", "cinder", func(at *field.Path) field.ErrorList {
 		errs := required("volumeID", p.Cinder.VolumeID)(at)
 		if r := p.Cinder.SecretRef; r != nil {

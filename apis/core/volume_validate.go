@@ -183,7 +183,7 @@ func (c *podChecker) validateEphemeralVolume(v *corev1.Volume, volume, at *field
 		errs = append(errs, field.Required(at.Child("volumeClaimTemplate"), ""))
 	} else {
 		template := at.Child("volumeClaimTemplate")
-		errs = append(errs, validateTemplateMeta(&t.ObjectMeta, template.Child("metadata"))...)
+		errs = append(errs, ValidateObjectTemplateMeta(&t.ObjectMeta, template.Child("metadata"))...)
 		errs = append(errs, ValidateClaimSpec(&t.Spec, nil, template.Child("spec"))...)
 	}
 	if c.meta != nil && c.meta.Name != "" && v.Name != "" {
@@ -195,9 +195,9 @@ func (c *podChecker) validateEphemeralVolume(v *corev1.Volume, volume, at *field
 	return errs
 }
 
-// validateTemplateMeta: what is made from a template takes its labels and
-// annotations, nothing else.
-func validateTemplateMeta(m *metav1.ObjectMeta, at *field.Path) field.ErrorList {
+// ValidateObjectTemplateMeta checks the metadata of a template of a claim: what is
+// made from it takes its labels and annotations, nothing else.
+func ValidateObjectTemplateMeta(m *metav1.ObjectMeta, at *field.Path) field.ErrorList {
 	errs := apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations"))
 	errs = append(errs, metav1validation.ValidateLabels(m.Labels, at.Child("labels"))...)
 	forbid := func(set bool, name string) {

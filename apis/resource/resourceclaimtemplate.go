@@ -4,8 +4,6 @@ import (
 	"context"
 
 	resourcev1 "k8s.io/api/resource/v1"
-	"k8s.io/apimachinery/pkg/api/validation"
-	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -21,8 +19,7 @@ func ResourceClaimTemplate() *kind.Kind[template] {
 	var may access
 	validate := func(t template) field.ErrorList {
 		path := field.NewPath("spec")
-		errs := validation.ValidateAnnotations(t.Spec.Annotations, path.Child("metadata", "annotations"))
-		errs = append(errs, metav1validation.ValidateLabels(t.Spec.Labels, path.Child("metadata", "labels"))...)
+		errs := core.ValidateObjectTemplateMeta(&t.Spec.ObjectMeta, path.Child("metadata"))
 		return append(errs, validateClaim(&t.Spec.Spec.Devices, path.Child("spec", "devices"))...)
 	}
 	return &kind.Kind[template]{
@@ -37,7 +34,7 @@ func ResourceClaimTemplate() *kind.Kind[template] {
 		},
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, t, old template) field.ErrorList {
-			return append(validate(t), core.ValidateImmutable(t.Spec, old.Spec, field.NewPath("spec"))...)
+			return core.ValidateImmutable(t.Spec, old.Spec, field.NewPath("spec"))
 		},
 		Columns: []kind.Column[template]{kind.NameColumn[template](), kind.AgeColumn[template]()},
 		Extend: func(d *kind.Deps, _ *kind.REST) (rest.Storage, map[string]rest.Storage, error) {

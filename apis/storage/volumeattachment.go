@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 
-	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -97,40 +96,11 @@ func validateSource(s *storagev1.VolumeAttachmentSource, path *field.Path) field
 	case inline != nil && name != nil:
 		return field.ErrorList{field.Forbidden(path, one)}
 	case inline != nil:
-		return validateInlineVolume(inline, path.Child("inlineVolumeSpec"))
+		return core.ValidateInlineVolume(inline, path.Child("inlineVolumeSpec"))
 	case *name == "":
 		return field.ErrorList{field.Required(path.Child("persistentVolumeName"), "must specify non empty persistentVolumeName")}
 	}
 	return nil
-}
-
-// validateInlineVolume: a volume written into the attachment is a CSI one, by
-// migration of an in-tree type.
-func validateInlineVolume(s *corev1.PersistentVolumeSpec, path *field.Path) (errs field.ErrorList) {
-	const notInline = "may not be specified in the context of inline volumes"
-	forbid := func(set bool, name, msg string) {
-		if set {
-			errs = append(errs, field.Forbidden(path.Child(name), msg))
-		}
-	}
-	forbid(s.ClaimRef != nil, "claimRef", notInline)
-	forbid(len(s.Capacity) > 0, "capacity", notInline)
-	if s.CSI == nil {
-		errs = append(errs, field.Required(path.Child("csi"), "has to be specified in the context of inline volumes"))
-	}
-	errs = append(errs, core.ValidateAccessModes(s.AccessModes, path.Child("accessModes"))...)
-	policy := s.PersistentVolumeReclaimPolicy
-	forbid(policy != "" && policy != corev1.PersistentVolumeReclaimRetain, "persistentVolumeReclaimPolicy", "may only be Retain in the context of inline volumes")
-	forbid(s.NodeAffinity != nil, "nodeAffinity", notInline)
-	if c := s.CSI; c != nil {
-		errs = append(errs, validateDriverName(c.Driver, path.Child("csi", "driver"))...)
-		if c.VolumeHandle == "" {
-			errs = append(errs, field.Required(path.Child("csi", "volumeHandle"), ""))
-		}
-	}
-	forbid(s.StorageClassName != "", "storageClassName", notInline)
-	forbid(s.VolumeMode != nil && *s.VolumeMode != corev1.PersistentVolumeFilesystem, "volumeMode", "may not specify volumeMode other than Filesystem in the context of inline volumes")
-	return errs
 }
 
 func validateVolumeError(e *storagev1.VolumeError, path *field.Path) (errs field.ErrorList) {
