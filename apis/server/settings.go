@@ -80,6 +80,10 @@ func (s *Settings) AddFlags(f *pflag.FlagSet) {
 // Validate says everything that is wrong, as upstream words it; where the store
 // is may be decided later.
 func (s *Settings) Validate() error {
+	// From here on feature gates and the emulated version are what the flags say.
+	if err := s.Run.ComponentGlobalsRegistry.Set(); err != nil {
+		return err
+	}
 	var errs []error
 	store := *s.Etcd
 	if len(store.StorageConfig.Transport.ServerList) == 0 {

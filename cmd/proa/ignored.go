@@ -52,12 +52,13 @@ func words(lists ...string) []string { return strings.Fields(strings.Join(lists,
 
 // Flags that several programs have.
 const (
-	ignoredServing = `tls-cipher-suites tls-curve-preferences tls-min-version tls-sni-cert-key
-		http2-max-streams-per-connection feature-gates logging-format log-flush-frequency log-json-info-buffer-size
-		log-text-info-buffer-size vmodule show-hidden-metrics-for-version allow-metric-labels
+	ignoredLogging      = `logging-format log-flush-frequency log-json-info-buffer-size log-text-info-buffer-size vmodule`
+	ignoredLoggingBools = `log-json-split-stream log-text-split-stream`
+	ignoredServing      = ignoredLogging + ` tls-cipher-suites tls-curve-preferences tls-min-version tls-sni-cert-key
+		http2-max-streams-per-connection feature-gates show-hidden-metrics-for-version allow-metric-labels
 		allow-metric-labels-manifest disabled-metrics emulated-version min-compatibility-version`
-	ignoredServingBools = `profiling contention-profiling permit-address-sharing permit-port-sharing disable-http2-serving
-		log-json-split-stream log-text-split-stream emulation-forward-compatible`
+	ignoredServingBools = ignoredLoggingBools + ` profiling contention-profiling permit-address-sharing permit-port-sharing disable-http2-serving
+		emulation-forward-compatible`
 	ignoredClient   = `kube-api-burst kube-api-content-type kube-api-qps`
 	ignoredElection = `leader-elect-lease-duration leader-elect-renew-deadline leader-elect-resource-lock
 		leader-elect-resource-name leader-elect-resource-namespace leader-elect-retry-period`
@@ -65,27 +66,14 @@ const (
 
 func apiserverIgnored() ignoredFlags {
 	return ignoredFlags{
-		values: words(ignoredServing, `admission-control apiserver-count
-			audit-log-format audit-log-maxage audit-log-maxbackup audit-log-maxsize audit-log-mode audit-log-path
-			audit-log-batch-buffer-size audit-log-batch-max-size audit-log-batch-max-wait audit-log-batch-throttle-burst
-			audit-log-batch-throttle-qps audit-log-truncate-max-batch-size audit-log-truncate-max-event-size
-			audit-log-version audit-policy-file audit-webhook-config-file audit-webhook-initial-backoff audit-webhook-mode
-			audit-webhook-version
-			coordinated-leadership-lease-duration coordinated-leadership-renew-deadline
-			coordinated-leadership-retry-period cors-allowed-origins debug-socket-path default-watch-cache-size
-			delete-collection-workers egress-selector-config-file endpoint-reconciler-type etcd-compaction-interval
-			etcd-count-metric-poll-period etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-readycheck-timeout
-			etcd-servers-overrides external-hostname goaway-chance kubelet-port kubelet-preferred-address-types
-			kubelet-read-only-port kubelet-timeout kubernetes-service-node-port lease-reuse-duration-seconds
-			livez-grace-period max-connection-bytes-per-sec max-mutating-requests-inflight max-requests-inflight
-			min-request-timeout peer-advertise-ip peer-advertise-port peer-ca-file request-timeout
-			runtime-config shutdown-delay-duration shutdown-watch-termination-grace-period
-			storage-backend storage-initialization-timeout storage-media-type strict-transport-security-directives
-			tracing-config-file watch-cache-sizes`),
-		bools: words(ignoredServingBools, `aggregator-reject-forwarding-redirect allow-privileged audit-log-compress
-			audit-log-truncate-enabled audit-webhook-truncate-enabled enable-aggregator-routing enable-garbage-collector
-			enable-logs-handler enable-priority-and-fairness runtime-config-emulation-forward-compatible
-			shutdown-send-retry-after watch-cache`),
+		values: words(ignoredLogging, `admission-control apiserver-count coordinated-leadership-lease-duration
+			coordinated-leadership-renew-deadline coordinated-leadership-retry-period
+			endpoint-reconciler-type kubelet-port kubelet-preferred-address-types kubelet-read-only-port
+			kubelet-timeout kubernetes-service-node-port max-connection-bytes-per-sec peer-advertise-ip
+			peer-advertise-port peer-ca-file service-account-signing-endpoint default-not-ready-toleration-seconds
+			default-unreachable-toleration-seconds`),
+		bools: words(ignoredLoggingBools, `aggregator-reject-forwarding-redirect allow-privileged enable-aggregator-routing
+			enable-logs-handler`),
 	}
 }
 

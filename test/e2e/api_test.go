@@ -64,7 +64,13 @@ func (p *Proa) client() *client {
 // clientOf is a client with this certificate, or with none.
 func (p *Proa) clientOf(certs ...tls.Certificate) *client {
 	p.t.Helper()
-	ca, err := os.ReadFile(filepath.Join(p.data(), "pki", "ca.crt"))
+	return p.clientFor("https://"+p.Address+":6443", filepath.Join(p.data(), "pki", "ca.crt"), certs...)
+}
+
+// clientFor is a client of a server on the machine that this CA vouches for.
+func (p *Proa) clientFor(base, caFile string, certs ...tls.Certificate) *client {
+	p.t.Helper()
+	ca, err := os.ReadFile(caFile)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -80,7 +86,7 @@ func (p *Proa) clientOf(certs ...tls.Certificate) *client {
 		ForceAttemptHTTP2: true,
 	}
 	p.t.Cleanup(transport.CloseIdleConnections)
-	return &client{t: p.t, base: "https://" + p.Address + ":6443", http: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	return &client{t: p.t, base: base, http: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 }
 
 // answer is a response with its body read.
