@@ -74,6 +74,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := o.Settings.applyWithClient(c, client, s.informers); err != nil {
 		return nil, err
 	}
+	c.MergedResourceConfig, err = enabledAPIs(o.Settings.APIs.RuntimeConfig, o.Kinds, scheme, c.FlowControl != nil)
+	if err != nil {
+		return nil, err
+	}
+	o.Kinds = enabledKinds(o.Kinds, c.MergedResourceConfig)
 	etcd := o.Settings.storage(c)
 	factory := storageFactory(etcd, c, o.Kinds, scheme, codecs)
 	if err := etcd.ApplyWithStorageFactoryTo(factory, c); err != nil {

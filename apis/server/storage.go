@@ -16,19 +16,16 @@ const eventsGroup = "events.k8s.io"
 // storageFactory knows each kind's key prefix and encoding.
 func storageFactory(o *options.EtcdOptions, c *genericapiserver.Config, kinds []kind.Any, scheme *runtime.Scheme, codecs serializer.CodecFactory) *serverstorage.DefaultStorageFactory {
 	encoding := serverstorage.NewDefaultResourceEncodingConfigForEffectiveVersion(scheme, c.EffectiveVersion)
-	resources := serverstorage.NewResourceConfig()
 	prefixes := map[schema.GroupResource]string{}
 	for _, k := range kinds {
 		d := k.Description()
-		resources.EnableVersions(d.GVK.GroupVersion())
 		if d.StoragePrefix != "" {
 			prefixes[d.GroupResource()] = d.StoragePrefix
 		}
 	}
-	c.MergedResourceConfig = resources
 	config := o.StorageConfig
 	config.StorageObjectCountTracker = c.StorageObjectCountTracker
-	f := serverstorage.NewDefaultStorageFactory(config, o.DefaultStorageMediaType, codecs, encoding, resources, prefixes)
+	f := serverstorage.NewDefaultStorageFactory(config, o.DefaultStorageMediaType, codecs, encoding, c.MergedResourceConfig, prefixes)
 	f.AddCohabitatingResources(schema.GroupResource{Resource: "events"}, schema.GroupResource{Group: eventsGroup, Resource: "events"})
 	return f
 }
