@@ -23,6 +23,10 @@ $(CONF)/programs/nonewprivs: $(CONF_SRC)/nonewprivs/main.go
 	@$(conformance-build) -ldflags "-s -w" -o $(CURDIR)/$@ ./images/nonewprivs
 	@chmod u+s $@
 
+$(CONF)/programs/busybox: $(CONF_SRC)/busybox/build.sh
+	@echo "  build  busybox (from Debian's source package)"
+	@$< $(CONF)/busybox $@
+
 # --- folders of Debian packages
 $(CONF)/roots/%.done:
 	@echo "  unpack Debian packages for $*"
@@ -30,23 +34,21 @@ $(CONF)/roots/%.done:
 	@touch $@
 packages-tools := bind9-dnsutils curl netcat-openbsd iproute2 bash libc-bin
 packages-nginx := nginx libc-bin
-packages-shell := bash-static
 
 # --- images
 CONF_PATH := -env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Every applet of busybox as a link; what follows in the list replaces them. As
-# /bin/sh Debian's busybox does not serve: it runs its applets before what PATH
-# has, and keeps variables such as "data-1" from its children. bash does neither.
-applets = $(BUSYBOX)=/bin/busybox $$($(BUSYBOX) --list | grep -vx busybox | sed 's,.*,link:/bin/busybox=/bin/&,') \
+# Every applet of busybox as a link; what follows in the list replaces them.
+CONF_BUSYBOX := $(CONF)/programs/busybox
+applets = $(CONF_BUSYBOX)=/bin/busybox $$($(CONF_BUSYBOX) --list | grep -vx busybox | sed 's,.*,link:/bin/busybox=/bin/&,') \
 	dir:1777=/tmp dir:700=/root dir:755=/home dir:755=/etc dir:755=/var
 
-AGNHOST_FILES = $(applets) tree:$(CONF)/roots/tools=/ link:/bin/nc.openbsd=/bin/nc link:bash=/bin/sh dir:1777=/tmp dir:1777=/uploads \
+AGNHOST_FILES = $(applets) tree:$(CONF)/roots/tools=/ link:/bin/nc.openbsd=/bin/nc dir:1777=/tmp dir:1777=/uploads \
 	dir:755=/home/user-defined-in-image \
 	$(CONF)/programs/agnhost=/agnhost link:agnhost=/agnhost-2 \
 	$(kubernetes-source)/test/images/agnhost/porter/localhost.crt=/localhost.crt \
 	$(kubernetes-source)/test/images/agnhost/porter/localhost.key=/localhost.key \
 	$(CONF_SRC)/agnhost/passwd=/etc/passwd $(CONF_SRC)/agnhost/group=/etc/group $(CONF_SRC)/agnhost/nsswitch.conf=/etc/nsswitch.conf
-AGNHOST_DEPS := $(CONF)/programs/agnhost $(CONF)/roots/tools.done $(BUSYBOX) $(wildcard $(CONF_SRC)/agnhost/*)
+AGNHOST_DEPS := $(CONF)/programs/agnhost $(CONF)/roots/tools.done $(CONF_BUSYBOX) $(wildcard $(CONF_SRC)/agnhost/*)
 kubernetes-source = $(shell $(GO) -C test/conformance list -m -f '{{.Dir}}' k8s.io/kubernetes)
 
 $(CONF_IMG)/agnhost.tar: REFS := $(E2E_REPO)/agnhost:2.63.0 $(E2E_REPO)/glibc-dns-testing:2.0.0
@@ -55,7 +57,7 @@ $(CONF_IMG)/agnhost-prev.tar: MORE := -env PREVIOUS=2.55
 $(CONF_IMG)/agnhost.tar $(CONF_IMG)/agnhost-prev.tar: $(AGNHOST_DEPS)
 	$(conformance-image) $(CONF_PATH) $(MORE) -entrypoint /agnhost -cmd pause $(AGNHOST_FILES)
 
-$(CONF_IMG)/kitten.tar $(CONF_IMG)/nautilus.tar: $(CONF_IMG)/%.tar: $(CONF)/programs/agnhost $(BUSYBOX)
+$(CONF_IMG)/kitten.tar $(CONF_IMG)/nautilus.tar: $(CONF_IMG)/%.tar: $(CONF)/programs/agnhost $(CONF_BUSYBOX)
 	$(conformance-image) $(CONF_PATH) -entrypoint /agnhost -cmd test-webserver $(applets) $<=/agnhost \
 		$(foreach file,$*.jpg data.json,$(kubernetes-source)/test/images/$*/html/$(file)=/$(file))
 $(CONF_IMG)/kitten.tar: REFS := $(E2E_REPO)/kitten:1.8
@@ -64,18 +66,18 @@ $(CONF_IMG)/nautilus.tar: REFS := $(E2E_REPO)/nautilus:1.8
 $(CONF_IMG)/busybox.tar: REFS := $(E2E_REPO)/busybox:1.37.0-1 $(E2E_REPO)/busybox:1.36.1-1
 $(CONF_IMG)/nonroot.tar: REFS := $(E2E_REPO)/nonroot:1.5
 $(CONF_IMG)/nonroot.tar: MORE := -user 1234
-$(CONF_IMG)/busybox.tar $(CONF_IMG)/nonroot.tar: $(BUSYBOX) $(CONF)/roots/shell.done $(wildcard images/toolbox/*)
-	$(conformance-image) $(CONF_PATH) $(MORE) -cmd sh $(applets) $(CONF)/roots/shell/bin/bash-static=/bin/sh images/toolbox/passwd=/etc/passwd images/toolbox/group=/etc/group
+$(CONF_IMG)/busybox.tar $(CONF_IMG)/nonroot.tar: $(CONF_BUSYBOX) $(wildcard images/toolbox/*)
+	$(conformance-image) $(CONF_PATH) $(MORE) -cmd sh $(applets) images/toolbox/passwd=/etc/passwd images/toolbox/group=/etc/group
 
 $(CONF_IMG)/nginx.tar: REFS := $(E2E_REPO)/nginx:1.15-4
 $(CONF_IMG)/nginx-new.tar: REFS := $(E2E_REPO)/nginx:1.27-0
 $(CONF_IMG)/nginx-new.tar: MORE := -env NEW=1.27-0
-$(CONF_IMG)/nginx.tar $(CONF_IMG)/nginx-new.tar: $(CONF)/roots/nginx.done $(BUSYBOX) $(CONF_SRC)/nginx/nginx.conf
+$(CONF_IMG)/nginx.tar $(CONF_IMG)/nginx-new.tar: $(CONF)/roots/nginx.done $(CONF_BUSYBOX) $(CONF_SRC)/nginx/nginx.conf
 	$(conformance-image) $(CONF_PATH) $(MORE) -cmd nginx $(applets) tree:$(CONF)/roots/nginx=/ dir:1777=/tmp \
 		$(CONF_SRC)/nginx/nginx.conf=/etc/nginx/nginx.conf images/toolbox/passwd=/etc/passwd images/toolbox/group=/etc/group
 
 $(CONF_IMG)/nonewprivs.tar: REFS := $(E2E_REPO)/nonewprivs:1.4
-$(CONF_IMG)/nonewprivs.tar: $(CONF)/programs/nonewprivs $(BUSYBOX)
+$(CONF_IMG)/nonewprivs.tar: $(CONF)/programs/nonewprivs $(CONF_BUSYBOX)
 	$(conformance-image) $(CONF_PATH) -cmd nnp $(applets) $<=/usr/local/bin/nnp
 
 $(CONF_IMG)/pause.tar: REFS := registry.k8s.io/pause:3.10.2
