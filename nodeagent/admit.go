@@ -22,7 +22,11 @@ func safeSysctls() []string {
 // admit refuses a pod that this node cannot run; a pod that already has
 // containers here was admitted before.
 func (a *Agent) admit(pod *v1.Pod, observed *cri.Pod) *planner.Failure {
-	if !observed.Empty() || pod.DeletionTimestamp != nil || pod.Status.Phase == v1.PodSucceeded || pod.Status.Phase == v1.PodFailed {
+	if pod.Status.Phase == v1.PodSucceeded || pod.Status.Phase == v1.PodFailed {
+		return nil
+	}
+	if !observed.Empty() || pod.DeletionTimestamp != nil {
+		a.allocations.hold(pod.UID, holdingOf(pod))
 		return nil
 	}
 	var f *planner.Failure
@@ -31,6 +35,10 @@ func (a *Agent) admit(pod *v1.Pod, observed *cri.Pod) *planner.Failure {
 		f = &planner.Failure{Reason: "SysctlForbidden", Message: "Pod was rejected: " + a.forbidden(pod)}
 	case pod.Spec.OS != nil && pod.Spec.OS.Name != "" && pod.Spec.OS.Name != v1.Linux:
 		f = &planner.Failure{Reason: "PodOSNotSupported", Message: "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS"}
+	default:
+		if f = a.allocations.admit(pod.UID, holdingOf(pod), a.allocatable()); f != nil {
+			f.Message = "Pod was rejected: " + f.Message
+		}
 	}
 	if f != nil {
 		a.events.pod(pod, v1.EventTypeWarning, f.Reason, strings.TrimPrefix(f.Message, "Pod was rejected: "))

@@ -57,6 +57,7 @@ type Agent struct {
 	pods    *podWatch
 	svcs    *serviceWatch
 
+	allocations *allocations
 	broadcaster record.EventBroadcaster
 	closers     []func() error
 }
@@ -74,7 +75,7 @@ func New(o Options) (*Agent, error) {
 	o.Registerer, gatherer = registry(o.Registerer)
 	a := &Agent{
 		o: o, gatherer: gatherer, client: client, runtime: o.Runtime, ready: make(chan struct{}),
-		workers: map[types.UID]*worker{}, metrics: newMetrics(o.Registerer),
+		workers: map[types.UID]*worker{}, allocations: newAllocations(), metrics: newMetrics(o.Registerer),
 		broadcaster: record.NewBroadcaster(),
 	}
 	if a.runtime == nil {
@@ -120,6 +121,7 @@ func New(o Options) (*Agent, error) {
 		planner.RemoveSandbox:   a.removeSandbox,
 		planner.Cleanup:         a.cleanup,
 		planner.DeletePod:       a.deletePod,
+		planner.ResizePod:       a.resizePod,
 	}
 	return a, nil
 }

@@ -132,9 +132,10 @@ func (a *Agent) podSeen(pod *v1.Pod) {
 			if f := a.admit(pod, observed); f != nil {
 				s.Failed = f
 			}
+			s.Adopt()
 		}
 		if !w.known || newer(pod, s.Pod) {
-			s.Pod = pod
+			s.Follow(pod)
 		}
 		w.known = true
 	})
@@ -142,6 +143,7 @@ func (a *Agent) podSeen(pod *v1.Pod) {
 
 // podGone takes in that the API has the pod no more.
 func (a *Agent) podGone(pod *v1.Pod) {
+	a.release(pod.UID)
 	if w := a.worker(pod.UID); w != nil {
 		w.writer.stop()
 		w.update(func(s *planner.State) {

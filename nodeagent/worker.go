@@ -40,6 +40,12 @@ type worker struct {
 	seen      time.Time
 	reported  bool // the start latency has been
 	known     bool // the API's pod has been seen, not only the runtime's
+
+	pending          *pendingResize
+	reconsider       bool   // the pending resize may fit now
+	resizing         bool   // as last reported
+	resizeError      string // as last reported
+	resizeGeneration int64  // of the spec last granted
 }
 
 func newWorker(a *Agent, ctx context.Context, pod *v1.Pod) *worker {
@@ -72,6 +78,7 @@ func (w *worker) plan() {
 	a, s := w.agent, &w.state
 	now := a.o.Clock.Now()
 	s.NetworkReady = a.networkReady()
+	w.allocate()
 	p := s.Plan(now)
 	for _, e := range p.Events {
 		if e.Container == "" {
@@ -105,8 +112,12 @@ func (w *worker) report(p planner.Plan, now time.Time) {
 	}
 	next := status.Generate(status.Input{
 		Pod: s.Pod, Old: old, Observed: s.Observed, Starting: s.Starting, Waiting: p.Waiting, Probes: s.Probes,
+		Allocated: s.Allocated(), Applied: s.Applied, Resize: w.resize(),
 		Terminal: p.Terminal, Failed: p.Failed, HostIPs: w.agent.hostIPs(), Now: now,
 	})
+	if p.Terminal {
+		w.agent.release(w.uid)
+	}
 	if s.StartTime.IsZero() && next.StartTime != nil {
 		s.StartTime = next.StartTime.Time
 	}
@@ -166,7 +177,7 @@ func (w *worker) begin(act planner.Action) {
 	}
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.cancels[act.Key] = cancel
-	pod := w.state.Pod
+	pod := w.state.Allocated()
 	log, start := klog.FromContext(w.ctx), w.agent.o.Clock.Now()
 	log.V(4).Info("Begin", "action", act.String())
 	go func() {

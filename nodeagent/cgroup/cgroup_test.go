@@ -69,3 +69,14 @@ func TestLimitsOf(t *testing.T) {
 		}
 	}
 }
+
+func TestLoosestAllowsBoth(t *testing.T) {
+	a, b := Limits{Shares: 10, Quota: 2000, Memory: 5}, Limits{Shares: 20, Quota: 1000}
+	want := Limits{Shares: 20, Quota: 2000}
+	if got := loosest(a, b); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := want.explicit(); got != (Limits{Shares: 20, Quota: 2000, Memory: -1}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -71,6 +71,20 @@ func (m *Manager) Create(ctx context.Context, pod *v1.Pod, qos v1.PodQOSClass) e
 	return m.apply(ctx, m.Path(pod.UID, qos), LimitsOf(pod, qos))
 }
 
+// Resize sets the limits of a pod's cgroup to those of after. While change runs
+// they allow what before and after need.
+func (m *Manager) Resize(ctx context.Context, before, after *v1.Pod, qos v1.PodQOSClass, change func() error) error {
+	p := m.Path(after.UID, qos)
+	old, next := LimitsOf(before, qos), LimitsOf(after, qos)
+	if err := m.apply(ctx, p, loosest(old, next).explicit()); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return m.apply(ctx, p, next.explicit())
+}
+
 func (m *Manager) manager(p string, l Limits) (cgroups.Manager, error) {
 	return manager.New(&cgroups.Cgroup{Path: p, Resources: resources(l)})
 }

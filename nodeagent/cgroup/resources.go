@@ -38,6 +38,28 @@ type Limits struct {
 	Memory int64
 }
 
+// loosest allows what either of two limits does.
+func loosest(a, b Limits) Limits {
+	limit := func(x, y int64) int64 {
+		if x == 0 || y == 0 {
+			return 0
+		}
+		return max(x, y)
+	}
+	return Limits{Shares: max(a.Shares, b.Shares), Quota: limit(a.Quota, b.Quota), Memory: limit(a.Memory, b.Memory)}
+}
+
+// explicit says "no limit" in the kernel's way, so that one set before goes.
+func (l Limits) explicit() Limits {
+	if l.Quota == 0 {
+		l.Quota = -1
+	}
+	if l.Memory == 0 {
+		l.Memory = -1
+	}
+	return l
+}
+
 // LimitsOf returns a pod's limits. CPU or memory is limited only if every
 // container of the pod limits it.
 func LimitsOf(pod *v1.Pod, qos v1.PodQOSClass) Limits {

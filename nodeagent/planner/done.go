@@ -3,6 +3,8 @@ package planner
 import (
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"proa/nodeagent/cri"
 )
 
@@ -41,6 +43,8 @@ func (s *State) Done(a Action, r Result, now time.Time) {
 		s.imageDone(a, r, now)
 	case StartContainer:
 		s.startDone(a, r, now)
+	case ResizePod:
+		s.resizeDone(r, now)
 	case KillContainer:
 		s.again(a.Key, r.Err, now)
 		if r.Err != nil && cri.IsNotFound(r.Err) {
@@ -73,6 +77,9 @@ func (s *State) Done(a Action, r Result, now time.Time) {
 
 func (s *State) startDone(a Action, r Result, now time.Time) {
 	delete(s.force, a.Container)
+	if c := r.Container; c != nil {
+		s.apply(map[string]v1.ResourceRequirements{c.ID: a.Resources[a.Container]})
+	}
 	if r.Err == nil {
 		delete(s.waiting, a.Container)
 		delete(s.startRetry, a.Container)

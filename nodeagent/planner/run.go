@@ -29,6 +29,7 @@ func (p *pass) run() {
 	for _, c := range p.next(sb) {
 		p.start(sb, c)
 	}
+	p.resize()
 	for name, w := range p.waiting {
 		if _, ok := p.plan.Waiting[name]; !ok {
 			p.plan.Waiting[name] = w
@@ -221,7 +222,7 @@ func (p *pass) healthy(c *v1.Container, got *cri.Container) bool {
 	case failed == KillStartup:
 		message, reason = fmt.Sprintf("Container %s failed startup probe", c.Name), KillStartup
 	default:
-		return true
+		return p.resized(c, got)
 	}
 	if restart {
 		message += ", will be restarted"
@@ -288,7 +289,8 @@ func (p *pass) start(sb *cri.Sandbox, c *v1.Container) {
 		restarts = st.RestartCount + 1
 	}
 	delete(p.images, c.Name)
-	p.begin(Action{Verb: StartContainer, Key: "start/" + c.Name, Container: c.Name, SandboxID: sb.ID, Attempt: restarts, ImageRef: ref})
+	p.begin(Action{Verb: StartContainer, Key: "start/" + c.Name, Container: c.Name, SandboxID: sb.ID, Attempt: restarts, ImageRef: ref,
+		Resources: map[string]v1.ResourceRequirements{c.Name: p.allocated(c)}})
 }
 
 // collect removes dead containers of which newer ones are kept, and dead

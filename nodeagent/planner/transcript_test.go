@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -27,6 +28,7 @@ var update = flag.Bool("update", false, "write the transcripts as they come out"
 // margin, what the planner answers indented below them. Commands are
 //
 //	at 10s              the clock, counted from the start
+//	plan                nothing happens
 //	done KEY [k=v …]    an action ends: err=TEXT, reason=R, exit=CODE (a container
 //	                    that ends at once), made (a container made though err)
 //	settle              everything under way ends well, until nothing is
@@ -34,6 +36,8 @@ var update = flag.Bool("update", false, "write the transcripts as they come out"
 //	dies ID             a sandbox dies by itself
 //	probe ID WHAT       started, ready, unready, liveness, startup
 //	image NAME=IMAGE    the pod's spec changes
+//	resize NAME=CPU     the spec asks for other CPU, which the node has not granted
+//	grant               the node grants what the spec asks for
 //	debug NAME TARGET   an ephemeral container is added
 //	delete SECONDS      the pod is deleted with that grace
 //	gone                the API has the pod no more
@@ -104,7 +108,7 @@ func (st *stage) command(f []string) {
 	pod := st.s.Pod.DeepCopy()
 	st.s.Pod = pod
 	switch f[0] {
-	case "start":
+	case "start", "plan":
 	case "at":
 		d, err := time.ParseDuration(f[1])
 		st.must(err)
@@ -147,6 +151,18 @@ func (st *stage) command(f []string) {
 				pod.Spec.Containers[i].Image = image
 			}
 		}
+	case "resize":
+		name, cpu, _ := strings.Cut(f[1], "=")
+		next := pod.DeepCopy()
+		next.Generation++
+		for i := range next.Spec.Containers {
+			if c := &next.Spec.Containers[i]; c.Name == name {
+				c.Resources.Requests = v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu)}
+			}
+		}
+		st.s.Follow(next)
+	case "grant":
+		st.s.Allocation = AllocationOf(pod)
 	case "debug":
 		e := v1.EphemeralContainer{TargetContainerName: f[2]}
 		e.Name, e.Image = f[1], "debug"
@@ -211,6 +227,8 @@ func (st *stage) done(key string, args []string) {
 			c.State, c.ExitCode, c.FinishedAt = cri.Exited, int32(n), st.now
 		}
 		r.Container = c
+	case a.Verb == ResizePod:
+		r.Resized = a.Resources
 	case a.Verb == KillContainer:
 		r.Container = st.ended(a.ID, 137)
 	}

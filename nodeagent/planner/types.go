@@ -2,6 +2,8 @@ package planner
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -22,6 +24,8 @@ const (
 	TeardownVolumes Verb = "TeardownVolumes"
 	RemoveContainer Verb = "RemoveContainer"
 	RemoveSandbox   Verb = "RemoveSandbox"
+	// ResizePod gives running containers other resources, and their pod's cgroup.
+	ResizePod Verb = "ResizePod"
 	// Cleanup removes the pod's cgroup, directory and logs.
 	Cleanup Verb = "Cleanup"
 	// DeletePod removes the pod from the API, its last status written.
@@ -41,6 +45,7 @@ const (
 	KillSandbox       KillReason = "SandboxChanged"
 	KillUnknownState  KillReason = "UnknownState"
 	KillNotInPodSpec  KillReason = "NotInPodSpec"
+	KillResized       KillReason = "Resized"
 	killMessagePrefix            = "Stopping container "
 )
 
@@ -65,6 +70,9 @@ type Action struct {
 	Message     string
 	// Grace is what a container gets between SIGTERM and SIGKILL, hooks included.
 	Grace time.Duration
+	// Resources are what ResizePod gives to containers, by id, and what a
+	// container is started with, by name.
+	Resources map[string]v1.ResourceRequirements
 }
 
 // String renders the action as transcripts show it.
@@ -86,6 +94,11 @@ func (a Action) String() string {
 		s += fmt.Sprintf(" id=%s grace=%s reason=%s message=%q", a.ID, a.Grace, a.Reason, a.Message)
 	case StopSandbox, RemoveSandbox, RemoveContainer:
 		s += " id=" + a.ID
+	case ResizePod:
+		for _, id := range slices.Sorted(maps.Keys(a.Resources)) {
+			r := a.Resources[id]
+			s += fmt.Sprintf(" %s=%s/%s", id, r.Requests.Cpu(), r.Limits.Memory())
+		}
 	case Cancel:
 		s += " " + a.Key
 	}
@@ -104,6 +117,9 @@ type Result struct {
 	Container *cri.Container
 	// ImageRef is what EnsureImage found.
 	ImageRef string
+	// Resized are the containers, by id, that ResizePod has changed, even if
+	// it failed at another.
+	Resized map[string]v1.ResourceRequirements
 }
 
 // Event is an event the plan calls for; Container is "" for the pod itself.
@@ -192,6 +208,13 @@ type State struct {
 	StartTime time.Time
 	// Failed ends the pod by decree; set by admission or by the deadline.
 	Failed *Failure
+	// Allocation is what the node has granted the pod, nil for what its spec says.
+	Allocation *Allocation
+	// Applied is what containers were started with or resized to, by id; one
+	// that is absent is taken to have what it was granted.
+	Applied map[string]v1.ResourceRequirements
+	// ResizeError is why the last resize failed, "" if it did not.
+	ResizeError string
 
 	underWay     map[string]Action
 	volumesReady bool
@@ -207,6 +230,7 @@ type State struct {
 	told         map[string]string
 	stopped      map[string]bool
 	removeRetry  map[string]retry
+	resizeRetry  retry
 	ending       time.Time
 	finished     bool
 	cleaned      bool

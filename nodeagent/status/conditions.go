@@ -13,7 +13,8 @@ import (
 // Owned are the condition types that the node agent writes.
 func Owned(t v1.PodConditionType) bool {
 	switch t {
-	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled:
+	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled,
+		v1.PodResizePending, v1.PodResizeInProgress:
 		return true
 	}
 	return false
@@ -28,14 +29,16 @@ func conditions(in Input, old *v1.PodStatus, s *v1.PodStatus) {
 	}
 	all := append(append([]v1.ContainerStatus{}, s.InitContainerStatuses...), s.ContainerStatuses...)
 	ready := containersReady(in.Pod, all, s.Phase)
-	for _, c := range []v1.PodCondition{
+	for _, c := range append(resizeConditions(in.Resize), []v1.PodCondition{
 		sandboxCondition(in),
 		initialized(in, all, s.Phase),
 		podReady(in.Pod, ready, s.Conditions),
 		ready,
 		{Type: v1.PodScheduled, Status: v1.ConditionTrue},
-	} {
-		c.ObservedGeneration = in.Pod.Generation
+	}...) {
+		if c.ObservedGeneration == 0 {
+			c.ObservedGeneration = in.Pod.Generation
+		}
 		c.LastTransitionTime = metav1.NewTime(in.Now.Truncate(1e9))
 		for i := range old.Conditions {
 			if o := &old.Conditions[i]; o.Type == c.Type && o.Status == c.Status {
@@ -44,6 +47,21 @@ func conditions(in Input, old *v1.PodStatus, s *v1.PodStatus) {
 		}
 		s.Conditions = append(s.Conditions, c)
 	}
+}
+
+func resizeConditions(r Resize) []v1.PodCondition {
+	var out []v1.PodCondition
+	if r.Pending != "" {
+		out = append(out, v1.PodCondition{Type: v1.PodResizePending, Status: v1.ConditionTrue, Reason: r.Pending, Message: r.Message})
+	}
+	if r.InProgress {
+		c := v1.PodCondition{Type: v1.PodResizeInProgress, Status: v1.ConditionTrue, ObservedGeneration: r.Generation}
+		if r.Error != "" {
+			c.Reason, c.Message = v1.PodReasonError, r.Error
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func sandboxCondition(in Input) v1.PodCondition {

@@ -94,7 +94,7 @@ func container(in Input, old *v1.ContainerStatus, c *v1.Container, hasInit, isIn
 		} else if old != nil && old.ContainerID == st.ContainerID {
 			st.LastTerminationState = old.LastTerminationState
 		}
-		resources(&st, c)
+		resources(in, &st, c)
 		if st.StopSignal == nil {
 			if l := c.Lifecycle; l != nil && l.StopSignal != nil {
 				st.StopSignal = l.StopSignal
@@ -164,10 +164,21 @@ func reason(c *cri.Container) string {
 	return "Error"
 }
 
-// resources reports what the container was given (KEP-1287).
-func resources(st *v1.ContainerStatus, c *v1.Container) {
+// resources reports what the container was granted and, if it runs, what it
+// has (KEP-1287).
+func resources(in Input, st *v1.ContainerStatus, c *v1.Container) {
+	if in.Allocated != nil {
+		for _, list := range [][]v1.Container{in.Allocated.Spec.InitContainers, in.Allocated.Spec.Containers} {
+			if got := find(list, c.Name); got != nil {
+				c = got
+			}
+		}
+	}
 	st.Resources = c.Resources.DeepCopy()
 	st.AllocatedResources = c.Resources.Requests.DeepCopy()
+	if r, ok := in.Applied[TrimID(st.ContainerID)]; ok && st.State.Running != nil {
+		st.Resources = r.DeepCopy()
+	}
 }
 
 func mounts(c *v1.Container) []v1.VolumeMountStatus {

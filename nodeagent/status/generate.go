@@ -25,6 +25,11 @@ type Input struct {
 	Waiting map[string]planner.Waiting
 	// Probes by container id.
 	Probes map[string]planner.Probe
+	// Allocated is the pod with the resources the node has granted it, nil for
+	// what the spec says; Applied is what containers run with, by id.
+	Allocated *v1.Pod
+	Applied   map[string]v1.ResourceRequirements
+	Resize    Resize
 	// Terminal tells that no container runs or will run.
 	Terminal bool
 	// Failed overrides the phase.
@@ -32,6 +37,19 @@ type Input struct {
 	// HostIPs are the node's addresses, primary first.
 	HostIPs []string
 	Now     time.Time
+}
+
+// Resize is how a change of the pod's resources stands (KEP-1287).
+type Resize struct {
+	// Pending is the reason why it has not been granted, "" if it has, and
+	// Message goes with it.
+	Pending, Message string
+	// InProgress tells that a container has not yet what was granted, Error why
+	// the last try failed.
+	InProgress bool
+	Error      string
+	// Generation is that of the spec granted last.
+	Generation int64
 }
 
 // Generate returns the pod's status.
