@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/klog/v2"
 
@@ -85,8 +86,13 @@ func addrsOf(texts []string) (ips []netip.Addr) {
 }
 
 // heldPorts are a service's node ports, the one for health checks among them.
+// Numbers that an update leaves in a service of another type are cleared later
+// (dropTypeDependent) and do not count.
 func heldPorts(s *corev1.Service) []int32 {
-	ports := nodePorts(s)
+	ports := sets.New[int32]()
+	if onNodes(s) {
+		ports = nodePorts(s)
+	}
 	if needsHealthCheck(s) && s.Spec.HealthCheckNodePort > 0 {
 		ports.Insert(s.Spec.HealthCheckNodePort)
 	}

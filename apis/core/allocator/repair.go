@@ -182,9 +182,6 @@ func (r *Repair) checkAll(ctx context.Context, fresh bool) error {
 	for _, ip := range records {
 		keys = append(keys, repairKey{"", ip.Name})
 	}
-	if cidrs, err := r.Source.ServiceCIDRs(ctx, false); err == nil {
-		r.Metrics.counted(cidrs, records)
-	}
 	var errs []error
 	for _, key := range keys {
 		if _, err := r.check(ctx, key); err != nil {
@@ -192,7 +189,19 @@ func (r *Repair) checkAll(ctx context.Context, fresh bool) error {
 			errs = append(errs, err)
 		}
 	}
+	r.count(ctx)
 	return errors.Join(errs...)
+}
+
+// count sets the gauges, which allocations and releases only move.
+func (r *Repair) count(ctx context.Context) {
+	records, err := r.Source.IPAddresses(ctx, false)
+	if err != nil {
+		return
+	}
+	if cidrs, err := r.Source.ServiceCIDRs(ctx, false); err == nil {
+		r.Metrics.counted(cidrs, records)
+	}
 }
 
 func (r *Repair) mendAll(ctx context.Context, defects []Defect) error {
