@@ -33,6 +33,7 @@ const (
 	healthInterval = 10 * time.Second
 	healthTimeout  = time.Minute
 	replacedGrace  = time.Minute
+	metricsGrace   = 30 * time.Second
 )
 
 // JWTOptions configure JWT.
@@ -67,6 +68,7 @@ type JWT struct {
 // issuers are the authenticators of one configuration.
 type issuers struct {
 	authenticator.Token
+	urls    []string
 	healthy func() error
 	stop    context.CancelFunc
 }
@@ -100,6 +102,7 @@ func (j *JWT) build(ctx context.Context, c *apiserver.AuthenticationConfiguratio
 	ctx, stop := context.WithCancel(ctx)
 	var tokens []authenticator.Token
 	var checks []func() error
+	var urls []string
 	for _, conf := range c.JWT {
 		o := oidc.Options{
 			JWTAuthenticator: conf, SupportedSigningAlgs: j.o.Algorithms, DisallowedIssuers: j.o.DisallowedIssuers, APIServerID: j.o.ServerID,
@@ -112,10 +115,11 @@ func (j *JWT) build(ctx context.Context, c *apiserver.AuthenticationConfiguratio
 			stop()
 			return nil, fmt.Errorf("issuer %s: %w", conf.Issuer.URL, err)
 		}
-		tokens = append(tokens, a)
+		tokens, urls = append(tokens, a), append(urls, conf.Issuer.URL)
 		checks = append(checks, a.HealthCheck)
 	}
 	return &issuers{
+		urls:  urls,
 		Token: authenticator.WrapAudienceAgnosticToken(j.o.Audiences, tokenunion.NewFailOnError(tokens...)),
 		healthy: func() error {
 			var errs []error
@@ -186,6 +190,14 @@ func (j *JWT) reload(ctx context.Context) (bool, error) {
 	j.data = string(data)
 	last := j.current.Swap(next)
 	time.AfterFunc(replacedGrace, last.stop)
+	// What is on its way then may still count once more.
+	time.AfterFunc(replacedGrace+metricsGrace, func() {
+		for _, url := range last.urls {
+			if !slices.Contains(next.urls, url) {
+				oidc.DeleteJWKSFetchMetrics(url, j.o.ServerID)
+			}
+		}
+	})
 	return true, nil
 }
 
