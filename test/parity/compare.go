@@ -156,8 +156,10 @@ func byName(l []any) (map[string]any, []string, bool) {
 				break
 			}
 		}
-		if s := text(at(v, "metadata", "name")); s != "" {
-			name = s
+		for _, metadata := range []any{at(v, "metadata"), at(v, "object", "metadata")} { // an object, or a table's row
+			if s := text(at(metadata, "name")); s != "" {
+				name = text(at(metadata, "namespace")) + "/" + s
+			}
 		}
 		if _, again := out[name]; name == "" || again {
 			return nil, nil, false

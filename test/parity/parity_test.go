@@ -21,6 +21,8 @@ func TestParity(t *testing.T) {
 	p := newPair(t)
 	t.Run("discovery", p.discovery)
 	t.Run("openapi", p.openapi)
+	t.Run("objects", p.objects)
+	t.Run("tables", p.tables)
 }
 
 // report tells every difference that has no reason in allowed.

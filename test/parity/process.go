@@ -108,6 +108,7 @@ func newStore(t *testing.T) *store {
 type server struct {
 	name string
 	url  string
+	port string
 	http *http.Client
 }
 
@@ -129,7 +130,7 @@ func newServer(t *testing.T, name string, program []string, s *store) *server {
 		"--service-account-key-file", key, "--service-cluster-ip-range", "10.96.0.0/16", "--authorization-mode", "RBAC",
 		"--token-auth-file", file("tokens.csv", token+",admin,admin,system:masters\n"), "--disable-admission-plugins", "ServiceAccount")
 	start(t, name, exec.Command(program[0], args...))
-	server := &server{name: name, url: fmt.Sprintf("https://127.0.0.1:%d", port), http: &http.Client{
+	server := &server{name: name, url: fmt.Sprintf("https://127.0.0.1:%d", port), port: fmt.Sprint(port), http: &http.Client{
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 20}, Timeout: 30 * time.Second}}
 	eventually(t, time.Minute, name, func() error {
 		r, err := server.do(http.MethodGet, "/readyz", nil, nil)
@@ -142,7 +143,15 @@ func newServer(t *testing.T, name string, program []string, s *store) *server {
 }
 
 func upstream(t *testing.T) []string { return []string{bin(t, "tools/kube-apiserver"), "--v", "0"} }
-func ours(t *testing.T) []string     { return []string{bin(t, "proa"), "apiserver"} }
+
+// ours is proa under upstream's name, which it then also bears in managed fields.
+func ours(t *testing.T) []string {
+	link := filepath.Join(t.TempDir(), "kube-apiserver")
+	if err := os.Symlink(bin(t, "proa"), link); err != nil {
+		t.Fatal(err)
+	}
+	return []string{link}
+}
 
 func newKey(t *testing.T) string {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -182,6 +191,11 @@ func (s *server) do(method, path string, body []byte, headers []string) (answer,
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, out}, err
+}
+
+// unported replaces the server's port, which each has for itself.
+func (s *server) unported(body []byte) []byte {
+	return bytes.ReplaceAll(body, []byte(s.port), []byte("6443"))
 }
 
 // must sends a request that cannot fail but for a broken server.
