@@ -99,6 +99,10 @@ func setTemplateGeneration(d daemonSet, n int64) {
 }
 
 func defaultDaemonSet(d daemonSet) {
+	// To upstream it is still a field of the hub, which its apps/v1 always shows.
+	if _, ok := d.Annotations[appsv1.DeprecatedTemplateGeneration]; !ok {
+		setTemplateGeneration(d, 0)
+	}
 	s := &d.Spec
 	if _, ok := d.Annotations[appsv1.DeprecatedTemplateGeneration]; !ok {
 		setTemplateGeneration(d, 0)

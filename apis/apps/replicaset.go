@@ -2,7 +2,6 @@ package apps
 
 import (
 	"context"
-	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -63,9 +62,6 @@ func ReplicaSet() *kind.Kind[replicaSet] {
 			return templateWarnings(r.Generation != old.Generation, &r.Spec.Template)
 		},
 		Columns: append(columns, selectorColumn(spec["selector"], selector)),
-		Fields: map[string]func(replicaSet) string{
-			"status.replicas": func(r replicaSet) string { return strconv.Itoa(int(r.Status.Replicas)) },
-		},
 		Status: &kind.Status[replicaSet]{
 			Prepare: func(_ context.Context, r, old replicaSet) { r.Spec = old.Spec },
 			Validate: func(_ context.Context, r, _ replicaSet) field.ErrorList {

@@ -64,6 +64,7 @@ func Job() *kind.Kind[job] {
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, j, old job) []string { return jobWarnings(j, old) },
 		Columns:              jobColumns(),
+		FieldRefusal:         "field label %q not supported for Job",
 		Fields: map[string]func(job) string{
 			"status.successful": func(j job) string { return strconv.Itoa(int(j.Status.Succeeded)) },
 		},

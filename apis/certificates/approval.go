@@ -74,15 +74,3 @@ func (approvalStrategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set
 		"certificates.k8s.io/v1": fieldpath.NewSet(fieldpath.MakePathOrDie("spec"), fieldpath.MakePathOrDie("status", "certificate")),
 	}
 }
-
-// resets are the fields that server-side apply of the main resource ignores.
-type resets []string
-
-// GetResetFields implements rest.ResetFieldsStrategy.
-func (r resets) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	set := fieldpath.NewSet()
-	for _, name := range r {
-		set.Insert(fieldpath.MakePathOrDie(name))
-	}
-	return map[fieldpath.APIVersion]*fieldpath.Set{"certificates.k8s.io/v1": set}
-}

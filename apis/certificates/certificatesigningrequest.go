@@ -5,6 +5,7 @@ import (
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -59,23 +60,22 @@ func certificateSigningRequest() *kind.Kind[*csr] {
 		Columns: []kind.Column[*csr]{
 			kind.NameColumn[*csr](),
 			kind.AgeColumn[*csr](),
-			{Name: "SignerName", Description: certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc()["signerName"], Value: func(o *csr) any {
+			{Name: "SignerName", Description: certificatesv1beta1.CertificateSigningRequestSpec{}.SwaggerDoc()["signerName"], Value: func(o *csr) any {
 				if o.Spec.SignerName == "" {
 					return "<none>"
 				}
 				return o.Spec.SignerName
 			}},
-			{Name: "Requestor", Description: certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc()["request"], Value: func(o *csr) any { return o.Spec.Username }},
-			{Name: "RequestedDuration", Description: certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc()["expirationSeconds"], Value: func(o *csr) any {
+			{Name: "Requestor", Description: certificatesv1beta1.CertificateSigningRequestSpec{}.SwaggerDoc()["request"], Value: func(o *csr) any { return o.Spec.Username }},
+			{Name: "RequestedDuration", Description: certificatesv1beta1.CertificateSigningRequestSpec{}.SwaggerDoc()["expirationSeconds"], Value: func(o *csr) any {
 				if o.Spec.ExpirationSeconds == nil {
 					return "<none>"
 				}
 				return duration.HumanDuration(time.Duration(*o.Spec.ExpirationSeconds) * time.Second)
 			}},
-			{Name: "Condition", Description: certificatesv1.CertificateSigningRequestStatus{}.SwaggerDoc()["conditions"], Value: condition},
+			{Name: "Condition", Description: certificatesv1beta1.CertificateSigningRequestStatus{}.SwaggerDoc()["conditions"], Value: condition},
 		},
 		Extend: func(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
-			r.ResetFieldsStrategy = resets{"spec", "status"}
 			return nil, map[string]rest.Storage{"approval": newApproval(r)}, nil
 		},
 	}

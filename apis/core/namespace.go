@@ -50,7 +50,6 @@ func Namespace() *kind.Kind[*corev1.Namespace] {
 		},
 		Fields: map[string]func(*corev1.Namespace) string{
 			"status.phase": phase,
-			"name":         func(n *corev1.Namespace) string { return n.Name },
 		},
 		Status: &kind.Status[*corev1.Namespace]{
 			Prepare:  func(_ context.Context, n, old *corev1.Namespace) { n.Spec = old.Spec },

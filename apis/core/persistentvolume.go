@@ -74,7 +74,6 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 			Prepare:  preparePersistentVolumeStatus,
 			Validate: func(_ context.Context, v, _ pv) field.ErrorList { return requireVersion(v) },
 		},
-		Fields: map[string]func(pv) string{"name": func(v pv) string { return v.Name }},
 	}
 }
 

@@ -86,7 +86,6 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 				return append(requireVersion(c), validateClaimStatus(c)...)
 			},
 		},
-		Fields: map[string]func(pvc) string{"name": func(c pvc) string { return c.Name }},
 	}
 }
 

@@ -51,7 +51,9 @@ func Pod() *kind.Kind[*corev1.Pod] {
 			"status.phase":             func(p *corev1.Pod) string { return string(p.Status.Phase) },
 			"status.podIP":             podIP,
 			"status.nominatedNodeName": func(p *corev1.Pod) string { return p.Status.NominatedNodeName },
+			"status.podIPs":            func(*corev1.Pod) string { return "" }, // accepted, and selects nothing
 		},
+		FieldAliases:  map[string]string{"spec.host": "spec.nodeName"},
 		IndexedFields: []string{"spec.nodeName"},
 		Status: &kind.Status[*corev1.Pod]{
 			Prepare: func(_ context.Context, p, old *corev1.Pod) { preparePodStatus(p, old) },

@@ -82,7 +82,7 @@ func dropTopology(s, old slice) {
 
 func warnings(s slice, created bool) (list []string) {
 	if created && s.AddressType == discoveryv1.AddressTypeFQDN {
-		list = append(list, fmt.Sprintf("%s: FQDN endpoints are deprecated", field.NewPath("addressType")))
+		list = append(list, fmt.Sprintf("%s: FQDN endpoints are deprecated", field.NewPath("spec", "addressType")))
 	}
 	// The system's own controller writes canonical addresses.
 	if s.Labels[discoveryv1.LabelManagedBy] == "endpointslice-controller.k8s.io" || s.AddressType == discoveryv1.AddressTypeFQDN {

@@ -1,6 +1,7 @@
 package flowcontrol
 
 import (
+	"cmp"
 	"context"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
@@ -48,6 +49,9 @@ func FlowSchema() *kind.Kind[flow] {
 				keepMeta(&f.ObjectMeta, &old.ObjectMeta)
 			},
 			Validate: func(_ context.Context, f, _ flow) field.ErrorList { return validateFlowConditions(f) },
+		},
+		RowOrder: func(a, b flow) int {
+			return cmp.Or(cmp.Compare(a.Spec.MatchingPrecedence, b.Spec.MatchingPrecedence), cmp.Compare(a.Name, b.Name))
 		},
 		Columns: []kind.Column[flow]{
 			kind.NameColumn[flow](),

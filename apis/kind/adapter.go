@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -37,10 +38,13 @@ func (k *Kind[T]) Register(scheme *runtime.Scheme) error {
 		return nil // the scheme's own conversion knows name and namespace
 	}
 	return scheme.AddFieldLabelConversionFunc(k.GVK, func(label, value string) (string, string, error) {
+		if name, ok := k.FieldAliases[label]; ok {
+			label = name
+		}
 		if _, ok := k.Fields[label]; ok || label == "metadata.name" || (label == "metadata.namespace" && !k.ClusterScoped) {
 			return label, value, nil
 		}
-		return "", "", fmt.Errorf("field label not supported: %s", label)
+		return "", "", fmt.Errorf(cmp.Or(k.FieldRefusal, "field label not supported: %s"), label)
 	})
 }
 

@@ -73,11 +73,18 @@ type Kind[T Object] struct {
 
 	// Columns are those of `kubectl get`; nil means Name and Age ("Created At").
 	Columns []Column[T]
+	// RowOrder sorts the rows of a table; nil leaves them in the order of names.
+	RowOrder func(a, b T) int
 	// Conditions marks a table row (completed pods are filtered on it); may be nil.
 	Conditions func(T) []metav1.TableRowCondition
 
 	// Fields are the selectable fields beyond metadata.name and metadata.namespace.
 	Fields map[string]func(T) string
+	// FieldAliases are further labels for some of Fields; FieldRefusal is the message
+	// for any other label, a format for it, "field label not supported: %s" if empty.
+	// A kind without Fields answers as the library does for metadata only.
+	FieldAliases map[string]string
+	FieldRefusal string
 	// IndexedFields names Fields (or "metadata.name") that the watch cache indexes.
 	IndexedFields []string
 

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +14,7 @@ import (
 // table renders objects of one kind as metav1.Table (rest.TableConvertor).
 type table[T Object] struct {
 	columns    []Column[T]
+	order      func(a, b T) int
 	conditions func(T) []metav1.TableRowCondition
 }
 
@@ -21,7 +23,7 @@ func newTable[T Object](k *Kind[T]) table[T] {
 	if len(columns) == 0 {
 		columns = []Column[T]{NameColumn[T](), CreatedAtColumn[T]()}
 	}
-	return table[T]{columns: columns, conditions: k.Conditions}
+	return table[T]{columns: columns, order: k.RowOrder, conditions: k.Conditions}
 }
 
 // NewTable prints objects that are no stored kind's.
@@ -30,28 +32,35 @@ func NewTable[T Object](columns []Column[T]) rest.TableConvertor { return table[
 // ConvertToTable renders an object or a list of them.
 func (t table[T]) ConvertToTable(_ context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
 	out := &metav1.Table{}
-	add := func(o runtime.Object) error {
+	var objects []T
+	collect := func(o runtime.Object) error {
 		obj, ok := o.(T)
 		if !ok {
 			return fmt.Errorf("cannot print %T as a row of %T", o, *new(T))
 		}
+		objects = append(objects, obj)
+		return nil
+	}
+	if meta.IsListType(object) {
+		if err := meta.EachListItem(object, collect); err != nil {
+			return nil, err
+		}
+	} else if err := collect(object); err != nil {
+		return nil, err
+	}
+	if t.order != nil {
+		slices.SortStableFunc(objects, t.order)
+	}
+	for _, obj := range objects {
 		cells := make([]any, len(t.columns))
 		for i := range t.columns {
 			cells[i] = t.columns[i].Value(obj)
 		}
-		row := metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: o}}
+		row := metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: obj}}
 		if t.conditions != nil {
 			row.Conditions = t.conditions(obj)
 		}
 		out.Rows = append(out.Rows, row)
-		return nil
-	}
-	if meta.IsListType(object) {
-		if err := meta.EachListItem(object, add); err != nil {
-			return nil, err
-		}
-	} else if err := add(object); err != nil {
-		return nil, err
 	}
 	if l, err := meta.ListAccessor(object); err == nil {
 		out.ResourceVersion = l.GetResourceVersion()

@@ -61,6 +61,7 @@ func ResourceSlice() *kind.Kind[slice] {
 			{Name: "Pool", Type: "string", Description: resourcev1.ResourcePool{}.SwaggerDoc()["name"], Value: func(s slice) any { return s.Spec.Pool.Name }},
 			kind.AgeColumn[slice](),
 		},
+		FieldRefusal: "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: %s",
 		Fields: map[string]func(slice) string{
 			resourcev1.ResourceSliceSelectorNodeName: node,
 			resourcev1.ResourceSliceSelectorDriver:   func(s slice) string { return s.Spec.Driver },

@@ -102,6 +102,11 @@ func NewScheme(kinds []kind.Any, conversions ...func(*runtime.Scheme) error) (*r
 			return nil, err
 		}
 	}
+	for _, o := range olderTypes() {
+		if err := o.register(scheme); err != nil {
+			return nil, fmt.Errorf("register %T: %w", o.stored, err)
+		}
+	}
 	unversioned := schema.GroupVersion{Version: "v1"}
 	scheme.AddUnversionedTypes(unversioned, &metav1.Status{}, &metav1.APIVersions{}, &metav1.APIGroupList{}, &metav1.APIGroup{}, &metav1.APIResourceList{})
 	for _, o := range []runtime.Object{&corev1.PodExecOptions{}, &corev1.PodAttachOptions{}, &corev1.PodPortForwardOptions{},

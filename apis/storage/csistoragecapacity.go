@@ -21,7 +21,6 @@ type capacity = *storagev1.CSIStorageCapacity
 
 // CSIStorageCapacity tells how much storage of a class there is in a part of the cluster.
 func CSIStorageCapacity() *kind.Kind[capacity] {
-	doc := storagev1.CSIStorageCapacity{}.SwaggerDoc()
 	return &kind.Kind[capacity]{
 		GVK:      storagev1.SchemeGroupVersion.WithKind("CSIStorageCapacity"),
 		Resource: "csistoragecapacities",
@@ -44,16 +43,6 @@ func CSIStorageCapacity() *kind.Kind[capacity] {
 		},
 		Warnings:                  func(_ context.Context, c, _ capacity) []string { return topologyWarnings(c.NodeTopology) },
 		RefuseUnconditionalUpdate: true,
-		Columns: []kind.Column[capacity]{
-			kind.NameColumn[capacity](),
-			{Name: "StorageClassName", Type: "string", Description: doc["storageClassName"], Value: func(c capacity) any { return c.StorageClassName }},
-			{Name: "Capacity", Type: "string", Description: doc["capacity"], Value: func(c capacity) any {
-				if c.Capacity == nil {
-					return "<unset>"
-				}
-				return c.Capacity.String()
-			}},
-		},
 	}
 }
 

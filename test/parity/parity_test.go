@@ -23,6 +23,13 @@ func TestParity(t *testing.T) {
 	t.Run("openapi", p.openapi)
 	t.Run("objects", p.objects)
 	t.Run("tables", p.tables)
+	t.Run("kubectl", p.kubectl)
+	t.Run("selectable fields", p.selectableFields)
+	t.Run("stored", p.stored)
+	t.Run("cross-read", p.crossRead)
+	known := p.keys(t, p.theirStore)
+	t.Run("deletions", p.deletions)
+	t.Run("samples", func(t *testing.T) { p.samples(t, known) })
 }
 
 // report tells every difference that has no reason in allowed.
