@@ -58,13 +58,13 @@ func (p *pair) deletions(t *testing.T) {
 		if o.kind.kind == "Namespace" {
 			continue
 		}
-		p.both(t, o.name, http.MethodDelete, o.itself(), nil, nil, nil)
+		p.both(t, o.name, http.MethodDelete, o.itself(), nil, nil)
 		if o.kind.kind != "CustomResourceDefinition" { // goes when its objects are gone
-			p.both(t, o.name+" afterwards", http.MethodGet, o.itself(), nil, nil, nil)
+			p.both(t, o.name+" afterwards", http.MethodGet, o.itself(), nil, nil)
 		}
 	}
-	p.both(t, "namespace", http.MethodDelete, "/api/v1/namespaces/parity-terminating", nil, nil, nil)
-	p.both(t, "collection", http.MethodDelete, "/api/v1/namespaces/parity/configmaps", nil, nil, nil)
+	p.both(t, "namespace", http.MethodDelete, "/api/v1/namespaces/parity-terminating", nil, nil)
+	p.both(t, "collection", http.MethodDelete, "/api/v1/namespaces/parity/configmaps", nil, nil)
 	t.Logf("%d deletions", len(all))
 }
 
