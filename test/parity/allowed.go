@@ -64,6 +64,7 @@ func allowedKeys() []allowance {
 // METHOD.field".
 func allowedAnswers() []allowance {
 	return []allowance{
+		allow(`v1/componentstatuses (table|list): GET.(rows|items) \(order\)`, "upstream's order is that of a Go map"),
 		allow(`storage.k8s.io/v1/csinodes .*\.status`, "1.37 has a status"),
 		allow(`v1/pods sample: GET.status.nodeAllocatableResourceClaimStatuses.*|resource.k8s.io/v1/resourceslices sample: GET.spec.devices.*.nodeAllocatableResourceMappings`,
 			"alpha fields that 1.37 has in another form"),
