@@ -21,11 +21,13 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -71,7 +73,7 @@ func SetupResourceQuota(env *control.Env, typed map[schema.GroupVersionResource]
 	return ctrl.NewControllerManagedBy(env.Manager).
 		Named("resourcequota").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 5}).
-		For(&corev1.ResourceQuota{}).
+		For(&corev1.ResourceQuota{}, builder.WithPredicates(limitsChanged())).
 		Watches(&corev1.Pod{}, r.events("pods")).
 		Watches(&corev1.Service{}, r.events("services")).
 		Watches(&corev1.PersistentVolumeClaim{}, r.events("persistentvolumeclaims")).
@@ -82,6 +84,17 @@ func SetupResourceQuota(env *control.Env, typed map[schema.GroupVersionResource]
 			return nil
 		})).
 		Complete(r)
+}
+
+// limitsChanged leaves out updates of the status. Admission makes most of them,
+// and has just charged an object that the cache may not have yet: to count then
+// would take the charge back.
+func limitsChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		old, ok1 := e.ObjectOld.(*corev1.ResourceQuota)
+		now, ok2 := e.ObjectNew.(*corev1.ResourceQuota)
+		return !ok1 || !ok2 || !equality.Semantic.DeepEqual(old.Spec, now.Spec)
+	}}
 }
 
 // watchCount watches creations and deletions through the shared cache.
@@ -190,8 +203,8 @@ func (r *ResourceQuota) Reconcile(ctx context.Context, req reconcile.Request) (r
 		next.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: all}
 		updateErr := r.Client.Status().Update(ctx, next)
 		if apierrors.IsConflict(updateErr) {
-			// Admission charged something meanwhile: its event brings us back.
-			return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
+			// Admission charged something meanwhile: counted when the cache has it.
+			return reconcile.Result{RequeueAfter: quotaRecount}, nil
 		}
 		err = errors.Join(err, client.IgnoreNotFound(updateErr))
 	}
