@@ -111,7 +111,7 @@ func (p *pair) samples(t *testing.T, known map[string][]byte) {
 			group, version = "core", k.groupVersion
 		}
 		data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%s.%s.%s.pb", group, version, k.kind)))
-		if err != nil || !slices.Contains(k.verbs, "create") {
+		if err != nil || !slices.Contains(k.verbs, "watch") {
 			continue // custom resources and what is not stored
 		}
 		prefix := prefixOf(known, k)
