@@ -38,11 +38,6 @@ import (
 // quotaResync is how often the usage is counted afresh, for what no event tells.
 const quotaResync = 5 * time.Minute
 
-// quotaRecount is how long after an object's creation its quotas are counted:
-// its admission charged it, unless that is turned off, and the cache should not
-// be behind admission when it is counted.
-const quotaRecount = time.Second
-
 // ResourceQuota keeps status.hard and status.used of ResourceQuotas. The
 // admission of new objects adds to the usage; this controller takes back what is
 // gone and counts from scratch when the limits change.
@@ -54,9 +49,9 @@ type ResourceQuota struct {
 	Scheme *runtime.Scheme
 	// Typed are the kinds that the cache holds whole; of others it holds the metadata.
 	Typed map[schema.GroupVersionResource]client.Object
-	// Watch calls changed with the namespace of every object of the kind of obj
-	// that is created or deleted from now on, and how long the count may wait.
-	Watch func(ctx context.Context, obj client.Object, changed func(namespace string, wait time.Duration)) error
+	// Watch calls gone with the namespace of every object of the kind of obj that
+	// is deleted from now on.
+	Watch func(ctx context.Context, obj client.Object, gone func(namespace string)) error
 
 	mu      sync.Mutex
 	queue   control.Queue
@@ -86,55 +81,42 @@ func SetupResourceQuota(env *control.Env, typed map[schema.GroupVersionResource]
 		Complete(r)
 }
 
-// limitsChanged leaves out updates of the status. Admission makes most of them,
-// and has just charged an object that the cache may not have yet: to count then
-// would take the charge back.
+// limitsChanged accepts quotas that are new or whose limits changed. What admission
+// charges must not start a count: the object that it charged for is made after
+// that, and a count without it would undo the charge.
 func limitsChanged() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		old, ok1 := e.ObjectOld.(*corev1.ResourceQuota)
-		now, ok2 := e.ObjectNew.(*corev1.ResourceQuota)
-		return !ok1 || !ok2 || !equality.Semantic.DeepEqual(old.Spec, now.Spec)
+		old, hasOld := e.ObjectOld.(*corev1.ResourceQuota)
+		now, ok := e.ObjectNew.(*corev1.ResourceQuota)
+		return !ok || !hasOld || !apiquota.Equals(old.Spec.Hard, now.Spec.Hard)
 	}}
 }
 
-// watchCount watches creations and deletions through the shared cache.
-func watchCount(informers cache.Informers) func(context.Context, client.Object, func(string, time.Duration)) error {
-	return func(ctx context.Context, obj client.Object, changed func(string, time.Duration)) error {
+// watchCount watches deletions through the shared cache.
+func watchCount(informers cache.Informers) func(context.Context, client.Object, func(string)) error {
+	return func(ctx context.Context, obj client.Object, gone func(string)) error {
 		informer, err := informers.GetInformer(ctx, obj)
 		if err != nil {
 			return err
 		}
-		notify := func(obj any, wait time.Duration) {
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
 			if t, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
 				obj = t.Obj
 			}
 			if m, err := meta.Accessor(obj); err == nil {
-				changed(m.GetNamespace(), wait)
+				gone(m.GetNamespace())
 			}
-		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
-			AddFunc: func(obj any, initial bool) {
-				if !initial {
-					notify(obj, quotaRecount)
-				}
-			},
-			DeleteFunc: func(obj any) { notify(obj, 0) },
-		})
+		}})
 		return err
 	}
 }
 
 // events queues the quotas of a resource when one of its objects is gone or
-// uses something else than before, and some time after one is new.
+// uses something else than before. New objects were charged at their admission.
 func (r *ResourceQuota) events(measured string) handler.EventHandler {
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q control.Queue) {
-			if !e.IsInInitialList {
-				r.replenish(ctx, measured, e.Object.GetNamespace(), q, quotaRecount)
-			}
-		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q control.Queue) {
-			r.replenish(ctx, measured, e.Object.GetNamespace(), q, 0)
+			r.replenish(ctx, measured, e.Object.GetNamespace(), q)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q control.Queue) {
 			if len(r.quotas(ctx, e.ObjectNew.GetNamespace())) == 0 {
@@ -142,7 +124,7 @@ func (r *ResourceQuota) events(measured string) handler.EventHandler {
 			}
 			now := r.Clock.Now()
 			if !apiquota.Equals(quota.Usage(measured, e.ObjectOld, now), quota.Usage(measured, e.ObjectNew, now)) || scopesChanged(e.ObjectOld, e.ObjectNew) {
-				r.replenish(ctx, measured, e.ObjectNew.GetNamespace(), q, 0)
+				r.replenish(ctx, measured, e.ObjectNew.GetNamespace(), q)
 			}
 		},
 	}
@@ -171,12 +153,12 @@ func (r *ResourceQuota) quotas(ctx context.Context, namespace string) []corev1.R
 }
 
 // replenish queues the namespace's quotas that limit the resource.
-func (r *ResourceQuota) replenish(ctx context.Context, measured, namespace string, q control.Queue, wait time.Duration) {
+func (r *ResourceQuota) replenish(ctx context.Context, measured, namespace string, q control.Queue) {
 	quotas := r.quotas(ctx, namespace)
 	for i := range quotas {
 		for name := range quotas[i].Status.Hard {
 			if concerns(name, measured) {
-				q.AddAfter(reconcile.Request{NamespacedName: control.Key(&quotas[i])}, wait)
+				q.Add(reconcile.Request{NamespacedName: control.Key(&quotas[i])})
 				break
 			}
 		}
@@ -203,8 +185,8 @@ func (r *ResourceQuota) Reconcile(ctx context.Context, req reconcile.Request) (r
 		next.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: all}
 		updateErr := r.Client.Status().Update(ctx, next)
 		if apierrors.IsConflict(updateErr) {
-			// Admission charged something meanwhile: counted when the cache has it.
-			return reconcile.Result{RequeueAfter: quotaRecount}, nil
+			// Admission charged something meanwhile: its event brings us back.
+			return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 		}
 		err = errors.Join(err, client.IgnoreNotFound(updateErr))
 	}
@@ -323,12 +305,12 @@ func (r *ResourceQuota) watch(ctx context.Context, measured string, obj client.O
 	if r.watched[measured] {
 		return nil
 	}
-	err := r.Watch(ctx, obj, func(namespace string, wait time.Duration) {
+	err := r.Watch(ctx, obj, func(namespace string) {
 		r.mu.Lock()
 		q := r.queue
 		r.mu.Unlock()
 		if q != nil {
-			r.replenish(context.WithoutCancel(ctx), measured, namespace, q, wait)
+			r.replenish(context.WithoutCancel(ctx), measured, namespace, q)
 		}
 	})
 	if err != nil {

@@ -13,18 +13,19 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"proa/controllers/control/controltest"
 	"proa/quota"
 )
 
-func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *ResourceQuota, map[string]func(string, time.Duration)) {
+func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *ResourceQuota, map[string]func(string)) {
 	w := controltest.New(t)
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{corev1.SchemeGroupVersion})
 	for _, kind := range []string{"Pod", "Service", "PersistentVolumeClaim", "ConfigMap", "Secret", "ResourceQuota"} {
 		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
 	}
-	changed := map[string]func(string, time.Duration){}
+	changed := map[string]func(string){}
 	r := &ResourceQuota{
 		Client: w.Client, Clock: w.Clock, Mapper: mapper, Scheme: clientgoscheme.Scheme,
 		Typed: map[schema.GroupVersionResource]client.Object{
@@ -32,7 +33,7 @@ func quotaWorld(t *testing.T, objs ...client.Object) (*controltest.World, *Resou
 			corev1.SchemeGroupVersion.WithResource("services"):               &corev1.Service{},
 			corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims"): &corev1.PersistentVolumeClaim{},
 		},
-		Watch: func(_ context.Context, obj client.Object, fn func(string, time.Duration)) error {
+		Watch: func(_ context.Context, obj client.Object, fn func(string)) error {
 			changed[obj.GetObjectKind().GroupVersionKind().Kind] = fn
 			return nil
 		},
@@ -82,19 +83,22 @@ func TestResourceQuota(t *testing.T) {
 	controltest.Update(w, np, func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
 	want(t, w.Run(r), `status ResourceQuota q: status.used.services.nodeports="0"`)
 	w.Delete(cm)
-	changed["ConfigMap"]("default", 0)
+	changed["ConfigMap"]("default")
 	want(t, w.Run(r), `status ResourceQuota q: status.used.configmaps="0"`)
 	controltest.Update(w, q, func(q *corev1.ResourceQuota) { q.Spec.Hard = list("pods", "9") })
 	want(t, w.Run(r), `status ResourceQuota q: status.hard.configmaps=- status.hard.count/secrets=- status.hard.count/widgets.x.io=- status.hard.limits.cpu=- status.hard.pods="9" status.hard.requests.cpu=- status.hard.requests.x.io/gpu=- status.hard.resourcequotas=- status.hard.services.nodeports=- status.hard.services=- status.used.configmaps=- status.used.count/secrets=- status.used.limits.cpu=- status.used.requests.cpu=- status.used.requests.x.io/gpu=- status.used.resourcequotas=- status.used.services.nodeports=- status.used.services=-`)
-	// A new object counts soon.
-	w.Do(func() {
-		if err := w.Client.Create(t.Context(), func() client.Object { p := quotaPod("c", ""); p.Namespace = "default"; return p }()); err != nil {
-			t.Fatal(err)
+	// What admission charged stays, though the object is not there yet.
+	charged, fewer := q.DeepCopy(), q.DeepCopy()
+	charged.Status.Used = list("pods", "2")
+	fewer.Spec.Hard = list("pods", "3")
+	for name, c := range map[string]struct {
+		now  *corev1.ResourceQuota
+		want bool
+	}{"charged": {charged, false}, "limits": {fewer, true}} {
+		if got := limitsChanged().Update(event.UpdateEvent{ObjectOld: q, ObjectNew: c.now}); got != c.want {
+			t.Errorf("%s: counted %v", name, got)
 		}
-	})
-	want(t, w.Run(r), "")
-	w.Advance(quotaRecount)
-	want(t, w.Run(r), `status ResourceQuota q: status.used.pods="2"`)
+	}
 }
 
 func TestResourceQuotaScopes(t *testing.T) {
