@@ -61,7 +61,10 @@ func DaemonSet() *kind.Kind[daemonSet] {
 		},
 		Columns: daemonSetColumns(),
 		Status: &kind.Status[daemonSet]{
-			Prepare: func(_ context.Context, d, old daemonSet) { d.Spec = old.Spec },
+			Prepare: func(_ context.Context, d, old daemonSet) {
+				d.Spec = old.Spec
+				setTemplateGeneration(d, templateGeneration(old))
+			},
 			Validate: func(_ context.Context, d, old daemonSet) field.ErrorList {
 				s, path := &d.Status, field.NewPath("status")
 				errs := validateCounts(path,

@@ -3,7 +3,6 @@ package batch
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -104,7 +103,8 @@ func (r *jobREST) DeleteCollection(ctx context.Context, validate rest.ValidateOb
 func defaultJob(j job) {
 	defaultJobSpec(&j.Spec)
 	if len(j.Labels) == 0 && j.Spec.Template.Labels != nil {
-		j.Labels = maps.Clone(j.Spec.Template.Labels)
+		// One map for both, as ever: labels that the pods get later, the job gets too.
+		j.Labels = j.Spec.Template.Labels
 	}
 	if j.Spec.Completions == nil && j.Spec.Parallelism == nil {
 		j.Spec.Completions = ptr.To[int32](1)

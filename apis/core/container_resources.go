@@ -101,14 +101,14 @@ func validateClaimNames(list []corev1.ResourceClaim, known map[string]bool, path
 }
 
 // validatePodResources checks resources of the pod as a whole (KEP-2837).
-func validatePodResources(s *corev1.PodSpec, partPages bool, path *field.Path) (errs field.ErrorList) {
+func validatePodResources(s *corev1.PodSpec, claims map[string]bool, partPages bool, path *field.Path) (errs field.ErrorList) {
 	if s.OS != nil && s.OS.Name == corev1.Windows {
 		return field.ErrorList{field.Forbidden(path, "may not be set for a windows pod")}
 	}
 	if s.Resources.Claims != nil {
 		errs = append(errs, field.Forbidden(path.Child("claims"), "claims may not be set for Resources at pod-level"))
 	}
-	errs = append(errs, validateRequirements(s.Resources, nil, partPages, path, validatePodResourceName)...)
+	errs = append(errs, validateRequirements(s.Resources, claims, partPages, path, validatePodResourceName)...)
 	pod := &corev1.Pod{Spec: *s}
 	sum := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
 	for _, n := range sortedResources(sum) {

@@ -46,7 +46,7 @@ func validatePodSpec(s *corev1.PodSpec, meta *metav1.ObjectMeta, l lenience, pat
 	c.checkResourceClaims(path.Child("resourceClaims"))
 	c.checkContainers(path)
 	if s.Resources != nil {
-		c.add(validatePodResources(s, l.hugePages, path.Child("resources"))...)
+		c.add(validatePodResources(s, c.claims, l.hugePages, path.Child("resources"))...)
 	}
 	c.checkHostNetwork(path)
 	c.add(oneOf(s.RestartPolicy, path.Child("restartPolicy"), corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
