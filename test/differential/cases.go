@@ -186,10 +186,7 @@ func (b *builder) changes(r *resource, f ref) {
 		return under(p, "apiVersion") || under(p, "kind") || len(p) > 1 && under(p, "status")
 	}
 	ms := b.corpus.mutations(o, filled, spec)
-	ms = slices.DeleteFunc(ms, func(m mutation) bool { // they would carry upstream's UID
-		_, doubled := m.value.(twice)
-		return doubled && len(m.at) == 1 && under(m.at, "metadata")
-	})
+	ms = slices.DeleteFunc(ms, ofOneSide)
 	if r.can("update") {
 		b.puts(r, f, "update", "", ms)
 	}
@@ -205,6 +202,7 @@ func (b *builder) changes(r *resource, f ref) {
 		ms := b.corpus.mutations(o, filled, func(p path) bool {
 			return len(p) > 0 && !under(p, "status") && !(under(p, "spec") && len(p) == 1) && !(under(p, "metadata") && len(p) <= 2)
 		})
+		ms = slices.DeleteFunc(ms, ofOneSide)
 		b.puts(r, f, "status", "/status", ms)
 		var few []mutation
 		for _, m := range ms {
@@ -214,6 +212,12 @@ func (b *builder) changes(r *resource, f ref) {
 		}
 		b.patches(r, f, "/status", few)
 	}
+}
+
+// ofOneSide says whether a mutation would carry upstream's UID or version to us.
+func ofOneSide(m mutation) bool {
+	_, doubled := m.value.(twice)
+	return doubled && under(m.at, "metadata") && (len(m.at) == 1 || under(m.at, "metadata", "uid") || under(m.at, "metadata", "resourceVersion"))
 }
 
 func (b *builder) puts(r *resource, f ref, category, sub string, ms []mutation) {

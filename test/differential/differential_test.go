@@ -16,7 +16,7 @@ func TestAgainstUpstream(t *testing.T) {
 		}
 	}
 	all := regexp.MustCompile("")
-	r, err := run(t.Context(), options{seed: 1, n: 1500, out: t.TempDir(), kind: all, only: all, bin: binaries(), workers: 6})
+	r, err := run(t.Context(), options{seed: 1, n: 1500, out: t.TempDir(), kind: all, only: all, field: all, bin: binaries(), workers: 6})
 	if err != nil {
 		t.Fatal(err)
 	}

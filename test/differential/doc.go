@@ -5,6 +5,7 @@
 //	make differential SEED=7 N=40000
 //	go run . -kind pods -n 3000          # one kind, here; also -kind apps/deployments
 //	go run . -kind pods -case create     # of one category
+//	go run . -kind pods -field '^spec.volumes' -n 0  # every case that changes these fields
 //	go run . -kind pods -id 1f0c5a7e     # one case, with both answers whole
 //
 // Programs are taken from ../../bin (or PROA_BIN): proa, tools/etcd and

@@ -21,6 +21,7 @@ type options struct {
 	n       int
 	kind    *regexp.Regexp
 	only    *regexp.Regexp // categories
+	field   *regexp.Regexp // changed fields
 	id      string
 	out     string
 	bin     string
@@ -39,11 +40,12 @@ type outcome struct {
 
 func main() {
 	var o options
-	var kind, only string
+	var kind, only, field string
 	flag.Uint64Var(&o.seed, "seed", 1, "chooses the cases")
 	flag.IntVar(&o.n, "n", 20000, "how many cases, about; 0 for all there are")
 	flag.StringVar(&kind, "kind", os.Getenv("KIND"), "only resources that match, e.g. pods, apps.deployments")
 	flag.StringVar(&only, "case", "", "only categories that match, e.g. create, update, patch, read")
+	flag.StringVar(&field, "field", "", "only changed fields that match, e.g. ^spec.ports")
 	flag.StringVar(&o.id, "id", "", "only the case with this id, with both answers whole")
 	flag.StringVar(&o.out, "out", filepath.Join(os.TempDir(), "proa-differential"), "folder of the reports")
 	flag.IntVar(&o.workers, "workers", 6, "requests at the same time")
@@ -54,6 +56,9 @@ func main() {
 	var err error
 	if o.kind, err = regexp.Compile(kind); err == nil {
 		o.only, err = regexp.Compile(only)
+	}
+	if err == nil {
+		o.field, err = regexp.Compile(field)
 	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -208,7 +213,7 @@ func choose(c *corpus, upstream *side, resources []*resource, o options) ([]*tes
 		}
 	}
 	for _, t := range b.out {
-		if o.kind.MatchString(t.kind) && o.only.MatchString(t.category) {
+		if o.kind.MatchString(t.kind) && o.only.MatchString(t.category) && o.field.MatchString(t.at) {
 			byKind[t.kind] = append(byKind[t.kind], t)
 		}
 	}

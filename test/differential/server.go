@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,8 +197,10 @@ func (s *side) send(ctx context.Context, method, url string, header map[string]s
 
 // watch makes a request that need not end: it takes what comes within a moment.
 func (s *side) watch(ctx context.Context, url string, header map[string]string) answer {
-	ctx, cancel := context.WithTimeout(ctx, 350*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	answered := func() { time.AfterFunc(350*time.Millisecond, cancel) }
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: answered})
 	a := s.send(ctx, "GET", url, header, nil)
 	if ctx.Err() != nil && a.code != 0 {
 		a.err = nil
