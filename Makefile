@@ -67,7 +67,7 @@ roottest: test-deps
 	@$(GO) test $(GO_FLAGS) -count=1 -tags roottest ./nodeagent/proxy
 
 # End-to-end modules; each is a folder of test/ with a go.mod of its own.
-E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/parity/go.mod))
+E2E     ?= $(patsubst test/%/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/parity/go.mod test/differential/go.mod))
 E2EARGS ?= -timeout 60m
 e2e: test-deps build images tools bin/tools/kube-apiserver ## End-to-end tests through the real binary (as root)
 	@test "$$(id -u)" = 0 || { echo "the end-to-end tests run containers: start them as root"; exit 1; }
@@ -133,7 +133,7 @@ fmt:
 		test -z "$$unformatted" || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 
 # The modules of our own: the product's, and those of the tests.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod test/parity/go.mod test/conformance/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard test/e2e/go.mod test/integration/go.mod test/bench/go.mod test/parity/go.mod test/differential/go.mod test/conformance/go.mod))
 lint: bin/tools/golangci-lint
 	@for module in $(MODULES); do \
 		echo "  lint   $$module"; \

@@ -36,6 +36,7 @@ func MutatingAdmissionPolicy() *kind.Kind[mutatingPolicy] {
 		Validate: func(_ context.Context, p mutatingPolicy) field.ErrorList {
 			return append(validateMutatingPolicy(p, nil, compilers), refuseStaticName(p.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, p, old mutatingPolicy) field.ErrorList {
 			return validateMutatingPolicy(p, old, compilers)

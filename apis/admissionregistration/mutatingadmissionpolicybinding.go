@@ -28,6 +28,7 @@ func MutatingAdmissionPolicyBinding() *kind.Kind[mutatingBinding] {
 		Validate: func(_ context.Context, b mutatingBinding) field.ErrorList {
 			return append(validateMutatingBinding(&b.Spec, field.NewPath("spec")), refuseStaticName(b.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, b, _ mutatingBinding) field.ErrorList {
 			return validateMutatingBinding(&b.Spec, field.NewPath("spec"))

@@ -43,6 +43,7 @@ func MutatingWebhookConfiguration() *kind.Kind[mutatingWebhooks] {
 		Validate: func(_ context.Context, c mutatingWebhooks) field.ErrorList {
 			return append(validateHooks(c.Webhooks, leniency{}, compilers), refuseStaticName(c.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old mutatingWebhooks) field.ErrorList {
 			return validateHooks(c.Webhooks, leniencyFor(c.Webhooks, old.Webhooks), compilers)

@@ -39,6 +39,7 @@ func ValidatingAdmissionPolicy() *kind.Kind[validatingPolicy] {
 		Validate: func(_ context.Context, p validatingPolicy) field.ErrorList {
 			return append(validateValidatingPolicy(p, nil, compilers), refuseStaticName(p.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, p, old validatingPolicy) field.ErrorList {
 			return validateValidatingPolicy(p, old, compilers)

@@ -30,6 +30,7 @@ func ValidatingAdmissionPolicyBinding() *kind.Kind[validatingBinding] {
 		Validate: func(_ context.Context, b validatingBinding) field.ErrorList {
 			return append(validateValidatingBinding(&b.Spec, field.NewPath("spec")), refuseStaticName(b.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, b, _ validatingBinding) field.ErrorList {
 			return validateValidatingBinding(&b.Spec, field.NewPath("spec"))

@@ -42,6 +42,7 @@ func ValidatingWebhookConfiguration() *kind.Kind[validatingWebhooks] {
 		Validate: func(_ context.Context, c validatingWebhooks) field.ErrorList {
 			return append(validateHooks(asHooks(c.Webhooks), leniency{}, compilers), refuseStaticName(c.Name)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old validatingWebhooks) field.ErrorList {
 			hooks := asHooks(c.Webhooks)

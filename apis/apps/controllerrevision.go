@@ -32,6 +32,7 @@ func ControllerRevision() *kind.Kind[revision] {
 			errs := append(core.ValidateMeta(r, true), core.ValidateNonnegative(r.Revision, field.NewPath("revision"))...)
 			return append(errs, core.ValidateImmutable(r.Data, old.Data, field.NewPath("data"))...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Columns: []kind.Column[revision]{
 			kind.NameColumn[revision](),

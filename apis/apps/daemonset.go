@@ -111,6 +111,7 @@ func defaultDaemonSet(d daemonSet) {
 		setTemplateGeneration(d, 0)
 	}
 	core.DefaultPodTemplate(&s.Template)
+	setTemplateGeneration(d, templateGeneration(d)) // it is always there
 	if s.UpdateStrategy.Type == "" {
 		s.UpdateStrategy.Type = appsv1.RollingUpdateDaemonSetStrategyType
 	}

@@ -60,6 +60,7 @@ func Job() *kind.Kind[job] {
 		ValidateUpdate: func(_ context.Context, j, old job) field.ErrorList {
 			return append(validateJob(j, old), validateJobChange(j, old)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, j, old job) []string { return jobWarnings(j, old) },
 		Columns:              jobColumns(),

@@ -22,10 +22,13 @@ type lease = *coordinationv1.Lease
 func Lease() *kind.Kind[lease] {
 	return &kind.Kind[lease]{
 		GVK:                 coordinationv1.SchemeGroupVersion.WithKind("Lease"),
+		GenerateName:        kind.PrefixOnCreate,
 		Resource:            "leases",
 		New:                 func() lease { return &coordinationv1.Lease{} },
 		NewList:             func() runtime.Object { return &coordinationv1.LeaseList{} },
 		Validate:            func(_ context.Context, l lease) field.ErrorList { return validateLease(&l.Spec) },
+		PrepareForCreate:    func(_ context.Context, l lease) { l.Spec.Strategy, l.Spec.PreferredHolder = nil, nil },
+		PrepareForUpdate:    dropCoordination,
 		AllowCreateOnUpdate: true,
 		// A heartbeat must not overwrite another holder's unseen.
 		RefuseUnconditionalUpdate: true,
@@ -35,6 +38,17 @@ func Lease() *kind.Kind[lease] {
 				Value: func(l lease) any { return ptr.Deref(l.Spec.HolderIdentity, "") }},
 			kind.AgeColumn[lease](),
 		},
+	}
+}
+
+// dropCoordination: coordinated leader election (KEP-4355) is off, but what has its
+// fields keeps them.
+func dropCoordination(_ context.Context, l, old lease) {
+	if old.Spec.Strategy == nil {
+		l.Spec.Strategy = nil
+	}
+	if old.Spec.PreferredHolder == nil {
+		l.Spec.PreferredHolder = nil
 	}
 }
 

@@ -29,6 +29,7 @@ func Endpoints() *kind.Kind[*corev1.Endpoints] {
 		Default:              defaultEndpoints,
 		Validate:             func(_ context.Context, e *corev1.Endpoints) field.ErrorList { return validateSubsets(e.Subsets) },
 		ValidateUpdate:       validateEndpointsUpdate,
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, e, _ *corev1.Endpoints) []string { return endpointsWarnings(e) },
 		AllowCreateOnUpdate:  true,

@@ -17,11 +17,12 @@ import (
 // events.k8s.io (apis/events).
 func Event() *kind.Kind[*corev1.Event] {
 	return &kind.Kind[*corev1.Event]{
-		GVK:        corev1.SchemeGroupVersion.WithKind("Event"),
-		Resource:   "events",
-		ShortNames: []string{"ev"},
-		New:        func() *corev1.Event { return &corev1.Event{} },
-		NewList:    func() runtime.Object { return &corev1.EventList{} },
+		GVK:           corev1.SchemeGroupVersion.WithKind("Event"),
+		PlainMetadata: true,
+		Resource:      "events",
+		ShortNames:    []string{"ev"},
+		New:           func() *corev1.Event { return &corev1.Event{} },
+		NewList:       func() runtime.Object { return &corev1.EventList{} },
 		// Old recorders name events freely; the stricter group checks names itself.
 		ValidateName: ValidatePathSegment,
 		Validate: func(_ context.Context, e *corev1.Event) field.ErrorList {

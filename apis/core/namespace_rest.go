@@ -49,6 +49,11 @@ func (r finalizeREST) New() runtime.Object { return r.partial.New() }
 // Destroy implements rest.Storage; the main storage owns the connection.
 func (finalizeREST) Destroy() {}
 
+// GetResetFieldsFilter implements rest.ResetFieldsFilterStrategy.
+func (r finalizeREST) GetResetFieldsFilter() map[fieldpath.APIVersion]fieldpath.Filter {
+	return r.partial.GetResetFieldsFilter()
+}
+
 // Update implements rest.Updater.
 func (r finalizeREST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, forceAllowCreate bool, o *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	return r.partial.Update(ctx, name, info, create, update, forceAllowCreate, o)
@@ -64,6 +69,9 @@ func extendNamespace(_ *kind.Deps, r *kind.REST) (rest.Storage, map[string]rest.
 		prepare: func(n, old *corev1.Namespace) { n.Status = old.Status },
 		validate: func(n, _ *corev1.Namespace) field.ErrorList {
 			return validateNamespaceFinalizers(n.Spec.Finalizers, true)
+		},
+		filter: map[fieldpath.APIVersion]fieldpath.Filter{
+			"v1": fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("status"))),
 		},
 	})
 	// Its own status storage: it must have the hook above, or writing the status of

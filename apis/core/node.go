@@ -39,8 +39,10 @@ func Node() *kind.Kind[*corev1.Node] {
 				n.Spec.ConfigSource = nil
 			}
 		},
-		ValidateName:   apivalidation.NameIsDNSSubdomain,
-		Validate:       func(_ context.Context, n *corev1.Node) field.ErrorList { return validateNode(n) },
+		ValidateName: apivalidation.NameIsDNSSubdomain,
+		Validate: func(_ context.Context, n *corev1.Node) field.ErrorList {
+			return append(validateNode(n), validateDeclaredFeatures(n.Status.DeclaredFeatures)...)
+		},
 		ValidateUpdate: func(_ context.Context, n, old *corev1.Node) field.ErrorList { return validateNodeChange(n, old) },
 		Warnings:       func(_ context.Context, n, _ *corev1.Node) []string { return nodeWarnings(n) },
 		Columns:        nodeColumns(),
@@ -55,7 +57,7 @@ func Node() *kind.Kind[*corev1.Node] {
 				}
 			},
 			Validate: func(_ context.Context, n, old *corev1.Node) field.ErrorList {
-				return append(validateNodeStatus(n), validateNodeChange(n, old)...)
+				return slices.Concat(validateNodeStatus(n), validateNodeChange(n, old), validateDeclaredFeatures(n.Status.DeclaredFeatures))
 			},
 		},
 		Extend: extendNode,

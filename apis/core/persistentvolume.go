@@ -40,6 +40,7 @@ func PersistentVolume() *kind.Kind[*corev1.PersistentVolume] {
 			errs = append(errs, validatePersistentVolumeSpec(v, old)...) // causes come twice
 			return append(errs, validatePersistentVolumeChange(v, old)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, v, _ pv) []string { return persistentVolumeWarnings(v) },
 		Columns: []kind.Column[pv]{

@@ -47,6 +47,7 @@ func PersistentVolumeClaim() *kind.Kind[*corev1.PersistentVolumeClaim] {
 			return ValidateClaimSpec(&c.Spec, nil, field.NewPath("spec"))
 		},
 		ValidateUpdate:       func(_ context.Context, c, old pvc) field.ErrorList { return validateClaimUpdate(c, old) },
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Warnings:             func(_ context.Context, c, _ pvc) []string { return claimWarnings(c) },
 		Columns: []kind.Column[pvc]{

@@ -38,6 +38,7 @@ func Pod() *kind.Kind[*corev1.Pod] {
 		ValidateUpdate: func(_ context.Context, p, old *corev1.Pod) field.ErrorList {
 			return validatePodUpdate(p, old)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Warnings:             podKindWarnings,
 		Columns:              podColumns(),

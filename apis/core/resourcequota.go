@@ -19,6 +19,7 @@ import (
 func ResourceQuota() *kind.Kind[*corev1.ResourceQuota] {
 	return &kind.Kind[*corev1.ResourceQuota]{
 		GVK:           corev1.SchemeGroupVersion.WithKind("ResourceQuota"),
+		GenerateName:  kind.PrefixOnCreate,
 		Resource:      "resourcequotas",
 		ReturnDeleted: true,
 		ShortNames:    []string{"quota"},

@@ -37,7 +37,7 @@ func Service() *kind.Kind[*corev1.Service] {
 			s.Status = old.Status
 			dropTypeDependent(s, old)
 		},
-		ValidateName: apivalidation.NameIsDNS1035Label,
+		ValidateName: apivalidation.NameIsDNSLabel,
 		Validate: func(_ context.Context, s *corev1.Service) field.ErrorList {
 			return validateService(s, nil)
 		},

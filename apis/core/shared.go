@@ -61,3 +61,10 @@ func DefaultResourceList(l corev1.ResourceList) { roundResources(l) }
 // DeprecatedNodeLabel tells what to use instead of a deprecated node label; empty
 // for any other.
 func DeprecatedNodeLabel(key string) string { return deprecatedNodeLabel(key) }
+
+// ValidateInlineVolume checks the source of a volume that is written into another
+// object, and its class of attributes.
+func ValidateInlineVolume(s *corev1.PersistentVolumeSpec, path *field.Path) field.ErrorList {
+	errs := validatePersistentSource(&corev1.PersistentVolume{Spec: *s}, path)
+	return append(errs, validateAttributesClass(s, path)...)
+}

@@ -50,6 +50,7 @@ func EndpointSlice() *kind.Kind[slice] {
 		Validate: func(_ context.Context, s slice) field.ErrorList {
 			return append(validateSlice(s), validateEndpoints(s)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, s, old slice) field.ErrorList {
 			errs := validateSlice(s)

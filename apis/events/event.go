@@ -26,6 +26,7 @@ type event = *corev1.Event
 func Event() *kind.Kind[event] {
 	e := core.Event()
 	e.GVK = eventsv1.SchemeGroupVersion.WithKind("Event")
+	e.PlainMetadata = false
 	e.StorageGroupResource = corev1.Resource("events")
 	e.ValidateName = apivalidation.NameIsDNSSubdomain
 	e.Validate = func(_ context.Context, e event) field.ErrorList {

@@ -55,6 +55,11 @@ type Kind[T Object] struct {
 	// ValidateName checks metadata.name (and generateName with prefix=true);
 	// nil means DNS-1123 subdomain.
 	ValidateName func(name string, prefix bool) []string
+	// GenerateName says which writes have metadata.generateName checked by ValidateName.
+	GenerateName PrefixRule
+	// PlainMetadata leaves metadata to the checks of the generic registry, which come
+	// after a successful validation.
+	PlainMetadata bool
 	// Validate returns what is wrong beyond metadata, which the adapter checks.
 	Validate func(ctx context.Context, obj T) field.ErrorList
 	// ValidateUpdate returns what is wrong with the change, metadata excepted. The
@@ -118,6 +123,21 @@ type Kind[T Object] struct {
 	// struct embedding *REST), and further subresources keyed by name ("scale").
 	Extend func(d *Deps, r *REST) (main rest.Storage, subresources map[string]rest.Storage, err error)
 }
+
+// PrefixRule says when the prefix of a generated name is checked; upstream's kinds
+// differ in it.
+type PrefixRule int
+
+const (
+	// PrefixByDefault: on create, and on update unless UpdateValidatesAlone.
+	PrefixByDefault PrefixRule = iota
+	// PrefixAlways: on create and update, of the status too.
+	PrefixAlways
+	// PrefixOnCreate: on create only.
+	PrefixOnCreate
+	// PrefixNever: only the name that was made of it is checked.
+	PrefixNever
+)
 
 // Status describes a /status subresource.
 type Status[T Object] struct {

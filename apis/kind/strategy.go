@@ -50,9 +50,10 @@ func (s strategy[T]) nameFn() validation.ValidateNameFunc {
 }
 
 // validateFinalizers refuses names without a domain that are not Kubernetes' own;
-// upstream does so for all kinds but those that configure admission.
+// upstream does so for all kinds but those of a few groups.
 func (s strategy[T]) validateFinalizers(o T) (errs field.ErrorList) {
-	if s.kind.GVK.Group == "admissionregistration.k8s.io" {
+	switch s.kind.GVK.Group {
+	case "admissionregistration.k8s.io", "coordination.k8s.io", "node.k8s.io":
 		return nil
 	}
 	for i, name := range o.GetFinalizers() {
@@ -66,21 +67,44 @@ func (s strategy[T]) validateFinalizers(o T) (errs field.ErrorList) {
 	return errs
 }
 
-// validateGenerateName looks at a prefix that an update may still change.
-func (s strategy[T]) validateGenerateName(o T) (errs field.ErrorList) {
-	if o.GetGenerateName() == "" {
+// validateMetadata is what kinds check of metadata on their own; the generic
+// registry checks more of it later.
+func (s strategy[T]) validateMetadata(o T) field.ErrorList {
+	if s.kind.PlainMetadata {
 		return nil
 	}
-	for _, message := range s.nameFn()(o.GetGenerateName(), true) {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "generateName"), o.GetGenerateName(), message))
+	name := s.nameFn()
+	if s.kind.GenerateName == PrefixNever {
+		whole := name
+		name = func(n string, prefix bool) []string {
+			if prefix {
+				return nil
+			}
+			return whole(n, prefix)
+		}
+	}
+	errs := validation.ValidateObjectMetaAccessor(o, !s.kind.ClusterScoped, name, field.NewPath("metadata"))
+	return append(errs, s.validateFinalizers(o)...)
+}
+
+// validateUpdatedMetadata is the same for updates, which cannot change the name.
+func (s strategy[T]) validateUpdatedMetadata(n, o T, prefix bool) field.ErrorList {
+	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
+	if s.kind.PlainMetadata {
+		return errs
+	}
+	errs = append(errs, s.validateFinalizers(n)...)
+	if generate := n.GetGenerateName(); prefix && generate != "" {
+		for _, message := range s.nameFn()(generate, true) {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "generateName"), generate, message))
+		}
 	}
 	return errs
 }
 
 func (s strategy[T]) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
 	o := obj.(T)
-	errs := validation.ValidateObjectMetaAccessor(o, !s.kind.ClusterScoped, s.nameFn(), field.NewPath("metadata"))
-	errs = append(errs, s.validateFinalizers(o)...)
+	errs := s.validateMetadata(o)
 	if s.kind.Validate != nil {
 		errs = append(errs, s.kind.Validate(ctx, o)...)
 	}
@@ -122,13 +146,10 @@ func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Obje
 
 func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
-	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
-	errs = append(errs, s.validateFinalizers(n)...)
-	if !s.kind.UpdateValidatesAlone {
-		errs = append(errs, s.validateGenerateName(n)...)
-		if s.kind.Validate != nil {
-			errs = append(errs, s.kind.Validate(ctx, n)...)
-		}
+	rule := s.kind.GenerateName
+	errs := s.validateUpdatedMetadata(n, o, rule == PrefixAlways || rule == PrefixByDefault && !s.kind.UpdateValidatesAlone)
+	if s.kind.Validate != nil && !s.kind.UpdateValidatesAlone {
+		errs = append(errs, s.kind.Validate(ctx, n)...)
 	}
 	if s.kind.ValidateUpdate != nil {
 		errs = append(errs, s.kind.ValidateUpdate(ctx, n, o)...)
@@ -195,8 +216,7 @@ func (s statusStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtim
 
 func (s statusStrategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
-	errs := validation.ValidateObjectMetaAccessorUpdate(n, o, field.NewPath("metadata"))
-	errs = append(errs, s.validateFinalizers(n)...)
+	errs := s.validateUpdatedMetadata(n, o, s.kind.GenerateName == PrefixAlways)
 	if s.kind.Status.Validate != nil {
 		errs = append(errs, s.kind.Status.Validate(ctx, n, o)...)
 	}

@@ -39,6 +39,7 @@ func Ingress() *kind.Kind[ingress] {
 			}
 			return errs
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, i, old ingress) field.ErrorList {
 			return tolerantOf(old).check(&i.Spec)

@@ -39,6 +39,7 @@ func PodDisruptionBudget() *kind.Kind[budget] {
 		Validate: func(_ context.Context, b budget) field.ErrorList {
 			return validateBudget(&b.Spec, metav1validation.LabelSelectorValidationOptions{})
 		},
+		PlainMetadata:        true,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, b, old budget) field.ErrorList {
 			bad := metav1validation.ValidateLabelSelector(old.Spec.Selector, metav1validation.LabelSelectorValidationOptions{}, nil)

@@ -28,6 +28,7 @@ func DeviceClass() *kind.Kind[class] {
 		Validate: func(_ context.Context, c class) field.ErrorList {
 			return validateClass(&c.Spec, nil, field.NewPath("spec"))
 		},
+		GenerateName:         kind.PrefixNever,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old class) field.ErrorList {
 			return validateClass(&c.Spec, &old.Spec, field.NewPath("spec"))

@@ -33,6 +33,7 @@ func ResourceClaim() *kind.Kind[claim] {
 			return append(errs, validateClaim(&c.Spec.Devices, field.NewPath("spec", "devices"))...)
 		},
 		// The spec never changes, so nothing in it needs another look.
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old claim) field.ErrorList {
 			return core.ValidateImmutable(c.Spec, old.Spec, field.NewPath("spec"))

@@ -32,6 +32,7 @@ func ResourceClaimTemplate() *kind.Kind[template] {
 		Validate: func(ctx context.Context, t template) field.ErrorList {
 			return append(may.admin(ctx, t.Namespace, requestsAdmin(t.Spec.Spec.Devices.Requests)), validate(t)...)
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, t, old template) field.ErrorList {
 			return core.ValidateImmutable(t.Spec, old.Spec, field.NewPath("spec"))

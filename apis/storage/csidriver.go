@@ -30,6 +30,7 @@ type csiDriver = *storagev1.CSIDriver
 func CSIDriver() *kind.Kind[csiDriver] {
 	return &kind.Kind[csiDriver]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("CSIDriver"),
+		GenerateName:  kind.PrefixOnCreate,
 		Resource:      "csidrivers",
 		ReturnDeleted: true,
 		ClusterScoped: true,

@@ -29,6 +29,7 @@ func CSIStorageCapacity() *kind.Kind[capacity] {
 		Validate: func(_ context.Context, c capacity) field.ErrorList {
 			return validateCapacity(c, metav1validation.LabelSelectorValidationOptions{})
 		},
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, c, old capacity) field.ErrorList {
 			bad := metav1validation.ValidateLabelSelector(old.NodeTopology, metav1validation.LabelSelectorValidationOptions{}, nil)

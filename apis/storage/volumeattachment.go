@@ -29,6 +29,7 @@ func VolumeAttachment() *kind.Kind[attachment] {
 	return &kind.Kind[attachment]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("VolumeAttachment"),
 		Resource:      "volumeattachments",
+		GenerateName:  kind.PrefixAlways,
 		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() attachment { return &storagev1.VolumeAttachment{} },

@@ -63,9 +63,12 @@ func normaliseAt(key string, v any) any {
 		}
 		return n
 	case []any:
-		n := make([]any, len(v))
-		for i, e := range v {
-			n[i] = normaliseAt(key, e)
+		n := make([]any, 0, len(v))
+		for _, e := range v {
+			if strings.HasPrefix(text(e, "metadata", "name")+text(e, "object", "metadata", "name")+text(e, "object", "rows", 0, "object", "metadata", "name"), "proa:") {
+				continue // the roles of our own parts
+			}
+			n = append(n, normaliseAt(key, e))
 		}
 		return n
 	case string:
@@ -100,6 +103,9 @@ func metadata(v any) any {
 		if _, there := n[k]; there {
 			n[k] = "<set>"
 		}
+	}
+	if name := text(n, "name"); serviceA.MatchString(name) && !strings.HasPrefix(name, "10.0.77.") && !strings.HasPrefix(name, "10.0.78.") {
+		n["name"] = "<ip>" // an allocated IPAddress
 	}
 	if g := text(n, "generateName"); g != "" && strings.HasPrefix(text(n, "name"), g[:min(len(g), 58)]) {
 		n["name"] = g + "*****"

@@ -59,7 +59,6 @@ func (b *builder) reads(r *resource) {
 	add(collection+"?watch=true", "watch table", tableMedia)
 	add(collection+"?watch=true", "watch partial", partialMedia)
 	if r.namespaced {
-		add(r.collection("")+"?limit=2", "all namespaces limit=2", "")
 		add(r.collection("")+"?fieldSelector=metadata.namespace%3Dlive", "all namespaces", "")
 		add(r.collection("")+"?fieldSelector=metadata.namespace%3Dlive", "all namespaces", tableMedia)
 		add(r.collection("nowhere"), "missing namespace", "")

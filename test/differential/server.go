@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,6 +161,34 @@ func (s *side) stop() {
 
 // send makes one request.
 func (s *side) send(ctx context.Context, method, url string, header map[string]string, body []byte) answer {
+	return s.request(ctx, method, url, header, body, io.ReadAll)
+}
+
+// watch makes a request that need not end: it takes what comes until nothing
+// comes for a moment.
+func (s *side) watch(ctx context.Context, url string, header map[string]string) answer {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := s.request(ctx, "GET", url, header, nil, func(r io.Reader) (data []byte, _ error) {
+		silence := time.AfterFunc(500*time.Millisecond, cancel)
+		defer silence.Stop()
+		for buffer := make([]byte, 64<<10); ; silence.Reset(400 * time.Millisecond) {
+			n, err := r.Read(buffer)
+			data = append(data, buffer[:n]...)
+			if err != nil { // also that of silence
+				return data, nil
+			}
+		}
+	})
+	if l, ok := a.body.([]any); ok && a.code == http.StatusOK {
+		slices.SortStableFunc(l, func(x, y any) int {
+			return strings.Compare(text(x, "type")+text(x, "object", "metadata", "name"), text(y, "type")+text(y, "object", "metadata", "name"))
+		})
+	}
+	return a
+}
+
+func (s *side) request(ctx context.Context, method, url string, header map[string]string, body []byte, read func(io.Reader) ([]byte, error)) answer {
 	req, err := http.NewRequestWithContext(ctx, method, s.url+url, bytes.NewReader(body))
 	if err != nil {
 		return answer{err: err}
@@ -180,35 +207,17 @@ func (s *side) send(ctx context.Context, method, url string, header map[string]s
 		return answer{err: err}
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
+	data, err := read(resp.Body)
 	a := answer{code: resp.StatusCode, warnings: resp.Header.Values("Warning"), kind: resp.Header.Get("Content-Type"), err: err}
 	if strings.HasPrefix(a.kind, "application/json") {
 		a.body = decodeAll(data)
-	} else {
-		a.body = string(data)
-		if strings.HasPrefix(a.kind, "application/yaml") {
-			if j, err := yaml.YAMLToJSON(data); err == nil {
-				a.body = decodeAll(j)
-			}
+		return a
+	}
+	a.body = string(data)
+	if strings.HasPrefix(a.kind, "application/yaml") {
+		if j, err := yaml.YAMLToJSON(data); err == nil {
+			a.body = decodeAll(j)
 		}
-	}
-	return a
-}
-
-// watch makes a request that need not end: it takes what comes within a moment.
-func (s *side) watch(ctx context.Context, url string, header map[string]string) answer {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	answered := func() { time.AfterFunc(350*time.Millisecond, cancel) }
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotFirstResponseByte: answered})
-	a := s.send(ctx, "GET", url, header, nil)
-	if ctx.Err() != nil && a.code != 0 {
-		a.err = nil
-	}
-	if l, ok := a.body.([]any); ok && a.code == http.StatusOK {
-		slices.SortStableFunc(l, func(x, y any) int {
-			return strings.Compare(text(x, "type")+text(x, "object", "metadata", "name"), text(y, "type")+text(y, "object", "metadata", "name"))
-		})
 	}
 	return a
 }
