@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -59,7 +60,7 @@ func (p *priority) resolve(ctx context.Context, a admission.Attributes, pod *cor
 	*policy = corev1.PreemptLowerPriority
 	if pod.Spec.PriorityClassName != "" {
 		pc, err := p.classes.Get(pod.Spec.PriorityClassName)
-		if apierrors.IsNotFound(err) { // it may be newer than the cache
+		if apierrors.IsNotFound(err) && len(validation.IsDNS1123Subdomain(pod.Spec.PriorityClassName)) == 0 { // it may be newer than the cache
 			pc, err = p.client.SchedulingV1().PriorityClasses().Get(ctx, pod.Spec.PriorityClassName, metav1.GetOptions{})
 		}
 		if apierrors.IsNotFound(err) {

@@ -101,22 +101,26 @@ func defaultPersistentVolume(v *corev1.PersistentVolume) {
 		v.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeFilesystem)
 	}
 	roundResources(v.Spec.Capacity)
-	if v.Spec.HostPath != nil {
-		defaultHostPath(v.Spec.HostPath)
+	defaultPersistentSource(&v.Spec.PersistentVolumeSource)
+}
+
+func defaultPersistentSource(s *corev1.PersistentVolumeSource) {
+	if s.HostPath != nil {
+		defaultHostPath(s.HostPath)
 	}
-	if v.Spec.ISCSI != nil {
-		defaultString(&v.Spec.ISCSI.ISCSIInterface, "default")
+	if s.ISCSI != nil {
+		defaultString(&s.ISCSI.ISCSIInterface, "default")
 	}
-	if v.Spec.RBD != nil {
-		defaultString(&v.Spec.RBD.RBDPool, "rbd")
-		defaultString(&v.Spec.RBD.RadosUser, "admin")
-		defaultString(&v.Spec.RBD.Keyring, "/etc/ceph/keyring")
+	if s.RBD != nil {
+		defaultString(&s.RBD.RBDPool, "rbd")
+		defaultString(&s.RBD.RadosUser, "admin")
+		defaultString(&s.RBD.Keyring, "/etc/ceph/keyring")
 	}
-	if v.Spec.AzureDisk != nil {
-		defaultAzureDisk(v.Spec.AzureDisk)
+	if s.AzureDisk != nil {
+		defaultAzureDisk(s.AzureDisk)
 	}
-	if v.Spec.ScaleIO != nil {
-		defaultString(&v.Spec.ScaleIO.StorageMode, "ThinProvisioned")
-		defaultString(&v.Spec.ScaleIO.FSType, "xfs")
+	if s.ScaleIO != nil {
+		defaultString(&s.ScaleIO.StorageMode, "ThinProvisioned")
+		defaultString(&s.ScaleIO.FSType, "xfs")
 	}
 }

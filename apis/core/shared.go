@@ -68,3 +68,6 @@ func ValidateInlineVolume(s *corev1.PersistentVolumeSpec, path *field.Path) fiel
 	errs := validatePersistentSource(&corev1.PersistentVolume{Spec: *s}, path)
 	return append(errs, validateAttributesClass(s, path)...)
 }
+
+// DefaultPersistentSource sets the defaults of a volume's source.
+func DefaultPersistentSource(s *corev1.PersistentVolumeSource) { defaultPersistentSource(s) }

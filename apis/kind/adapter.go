@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -81,6 +82,8 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 	if k.TTL != nil {
 		seconds := uint64(k.TTL(d).Seconds())
 		store.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return seconds, nil }
+		// What has no watch cache is listed as it was decoded.
+		store.Decorator = forgetItemTypes
 	}
 	options := &generic.StoreOptions{RESTOptions: d.RESTOptions, AttrFunc: k.attributes}
 	for _, f := range k.IndexedFields {
@@ -116,9 +119,20 @@ func (k *Kind[T]) Build(d *Deps) (map[string]rest.Storage, error) {
 	}
 	out[k.Resource] = main
 	if _, own := out[k.Resource+"/status"]; k.Status != nil && !own {
-		out[k.Resource+"/status"] = newStatusREST(k, plain, store)
+		status := newStatusREST(k, plain, store)
+		out[k.Resource+"/status"] = tabledStatusREST{status, store.TableConvertor}
+		if k.Status.NoTable {
+			out[k.Resource+"/status"] = status
+		}
 	}
 	return out, nil
+}
+
+// forgetItemTypes clears the kinds of a list's items, which the list itself tells.
+func forgetItemTypes(o runtime.Object) {
+	if meta.IsListType(o) {
+		_ = eachItem(o, func(item runtime.Object) { item.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{}) })
+	}
 }
 
 func (k *Kind[T]) fieldValue(obj T, label string) string {
@@ -155,8 +169,13 @@ func (k *Kind[T]) predicate(label labels.Selector, field fields.Selector) storag
 // StatusREST serves /status: get, update and patch over the main kind's storage.
 type StatusREST struct {
 	store *genericregistry.Store
-	table rest.TableConvertor
 	reset rest.ResetFieldsStrategy
+}
+
+// tabledStatusREST can be printed too.
+type tabledStatusREST struct {
+	*StatusREST
+	rest.TableConvertor
 }
 
 func newStatusREST[T Object](k *Kind[T], plain strategy[T], store *genericregistry.Store) *StatusREST {
@@ -164,7 +183,7 @@ func newStatusREST[T Object](k *Kind[T], plain strategy[T], store *genericregist
 	s := *store
 	s.UpdateStrategy, s.ResetFieldsStrategy = status, status
 	s.BeginUpdate = nil // allocation belongs to the spec
-	return &StatusREST{store: &s, table: store.TableConvertor, reset: status}
+	return &StatusREST{store: &s, reset: status}
 }
 
 // New implements rest.Storage.
@@ -186,11 +205,6 @@ func (r *StatusREST) Update(ctx context.Context, name string, info rest.UpdatedO
 // GetResetFields implements rest.ResetFieldsStrategy.
 func (r *StatusREST) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 	return r.reset.GetResetFields()
-}
-
-// ConvertToTable implements rest.TableConvertor.
-func (r *StatusREST) ConvertToTable(ctx context.Context, o, opts runtime.Object) (*metav1.Table, error) {
-	return r.table.ConvertToTable(ctx, o, opts)
 }
 
 // otherResource asks for another resource's storage options (shared storage).

@@ -141,6 +141,8 @@ const (
 
 // Status describes a /status subresource.
 type Status[T Object] struct {
+	// NoTable refuses to print /status as a table.
+	NoTable bool
 	// ResetFields are the paths ("metadata.labels") that server-side apply ignores on
 	// /status; nil means "spec".
 	ResetFields []string

@@ -39,6 +39,7 @@ func ResourceClaim() *kind.Kind[claim] {
 			return core.ValidateImmutable(c.Spec, old.Spec, field.NewPath("spec"))
 		},
 		Status: &kind.Status[claim]{
+			NoTable:     true,
 			ResetFields: []string{"spec", "metadata"},
 			Prepare: func(_ context.Context, c, old claim) {
 				c.Spec = old.Spec

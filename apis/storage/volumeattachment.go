@@ -37,6 +37,7 @@ func VolumeAttachment() *kind.Kind[attachment] {
 		Default: func(a attachment) {
 			if s := a.Spec.Source.InlineVolumeSpec; s != nil {
 				core.DefaultResourceList(s.Capacity)
+				core.DefaultPersistentSource(&s.PersistentVolumeSource)
 			}
 		},
 		PrepareForCreate:          func(_ context.Context, a attachment) { a.Status = storagev1.VolumeAttachmentStatus{} },
