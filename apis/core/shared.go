@@ -62,12 +62,5 @@ func DefaultResourceList(l corev1.ResourceList) { roundResources(l) }
 // for any other.
 func DeprecatedNodeLabel(key string) string { return deprecatedNodeLabel(key) }
 
-// ValidateInlineVolume checks the source of a volume that is written into another
-// object, and its class of attributes.
-func ValidateInlineVolume(s *corev1.PersistentVolumeSpec, path *field.Path) field.ErrorList {
-	errs := validatePersistentSource(&corev1.PersistentVolume{Spec: *s}, path)
-	return append(errs, validateAttributesClass(s, path)...)
-}
-
 // DefaultPersistentSource sets the defaults of a volume's source.
 func DefaultPersistentSource(s *corev1.PersistentVolumeSource) { defaultPersistentSource(s) }
