@@ -15,10 +15,13 @@ import (
 	"k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/apiserver/pkg/server/options"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/featuregate"
 	"k8s.io/component-base/metrics"
+	"k8s.io/klog/v2"
 )
 
 const registryRoot = "/registry"
@@ -42,6 +45,10 @@ type Settings struct {
 	Metrics  *metrics.Options
 	// Flags are what /flagz shows; nil for nothing.
 	Flags *pflag.FlagSet
+
+	// gates are what --feature-gates sets; gatesErr says that not all could be added.
+	gates    featuregate.MutableVersionedFeatureGate
+	gatesErr error
 }
 
 // NewSettings are upstream's defaults.
@@ -61,6 +68,8 @@ func NewSettings() *Settings {
 	s.Serving.HTTP2MaxStreamsPerConnection = 1000
 	s.Serving.ServerCert.CertDirectory, s.Serving.ServerCert.PairName = "/var/run/kubernetes", "apiserver"
 	s.Etcd.DefaultStorageMediaType = runtime.ContentTypeProtobuf
+	s.gates = utilfeature.DefaultMutableFeatureGate
+	s.gatesErr = AddKubernetesGates(s.gates)
 	return s
 }
 
@@ -80,9 +89,15 @@ func (s *Settings) AddFlags(f *pflag.FlagSet) {
 // Validate says everything that is wrong, as upstream words it; where the store
 // is may be decided later.
 func (s *Settings) Validate() error {
+	if s.gatesErr != nil {
+		return fmt.Errorf("feature gates: %w", s.gatesErr)
+	}
 	// From here on feature gates and the emulated version are what the flags say.
 	if err := s.Run.ComponentGlobalsRegistry.Set(); err != nil {
 		return err
+	}
+	for _, name := range GatesWithoutEffect(s.gates) {
+		klog.InfoS("Warning: this feature gate has no effect in proa", "featureGate", name)
 	}
 	var errs []error
 	store := *s.Etcd

@@ -55,7 +55,7 @@ const (
 	ignoredLogging      = `logging-format log-flush-frequency log-json-info-buffer-size log-text-info-buffer-size vmodule`
 	ignoredLoggingBools = `log-json-split-stream log-text-split-stream`
 	ignoredServing      = ignoredLogging + ` tls-cipher-suites tls-curve-preferences tls-min-version tls-sni-cert-key
-		http2-max-streams-per-connection feature-gates show-hidden-metrics-for-version allow-metric-labels
+		http2-max-streams-per-connection show-hidden-metrics-for-version allow-metric-labels
 		allow-metric-labels-manifest disabled-metrics emulated-version min-compatibility-version`
 	ignoredServingBools = ignoredLoggingBools + ` profiling contention-profiling permit-address-sharing permit-port-sharing disable-http2-serving
 		emulation-forward-compatible`

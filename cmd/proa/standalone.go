@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apiserver/pkg/server/options"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	cliflag "k8s.io/component-base/cli/flag"
@@ -75,6 +76,7 @@ func (p program) command() *cobra.Command {
 	}
 	start := p.new(f, metrics)
 	f.IntVarP(&logs.verbosity, "v", "v", 0, "verbosity of logs, which go to standard error")
+	addFeatureGates(f, utilfeature.DefaultMutableFeatureGate, c.ErrOrStderr)
 	p.ignored.add(f, c.ErrOrStderr)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := logs.start(""); err != nil {
