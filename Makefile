@@ -60,6 +60,7 @@ vet:
 unit: ## Unit tests of all packages (no root, no bundle)
 	@echo "  test   ./..."
 	@$(GO) test $(GO_FLAGS) ./...
+	@$(GO) -C test/conformance test $(GO_FLAGS) ./...
 
 # Tests that make network namespaces and nftables rules of their own.
 roottest: test-deps

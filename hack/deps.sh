@@ -40,6 +40,7 @@ lacks busybox-static test -x /bin/busybox # the toolbox image
 if [ "$need" = test ]; then
 	lacks git have git
 	lacks util-linux have nsenter
+	lacks bzip2 have bzip2 # the source of busybox
 fi
 
 [ -n "$missing" ] || exit 0
