@@ -97,7 +97,7 @@ func New(o Options) (*Agent, error) {
 	a.objects = object.New(client, object.Options{OnChange: a.objectChanged})
 	a.volumes = volume.New(volume.Options{
 		RootDir: filepath.Join(o.RootDir, "pods"), Objects: a.objects, Tokens: volume.ClientTokens{Client: client},
-		Allocatable: a.allocatable, Clock: o.Clock,
+		Images: a.volumeImage, Allocatable: a.allocatable, Clock: o.Clock,
 	})
 	if a.o.PullKeyring == nil {
 		a.o.PullKeyring = &image.PullSecrets{Objects: a.objects, OnMissing: func(pod *v1.Pod, message string) {

@@ -49,14 +49,21 @@ func (a *Agent) mounts(pod *v1.Pod, c *v1.Container, volumes map[string]volume.M
 			if hasDotDot(sub) {
 				return nil, fmt.Errorf("unable to provision SubPath `%s`: must not contain '..'", sub)
 			}
-			var err error
-			if host, err = a.volumes.MountSubPath(pod, c.Name, i, m.Name, v, sub); err != nil {
-				return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", m.Name, c.Name, err)
+			if v.Image == "" {
+				var err error
+				host, err = a.volumes.MountSubPath(pod, c.Name, i, m.Name, v, sub)
+				if err != nil {
+					return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", m.Name, c.Name, err)
+				}
 			}
 		}
 		path := m.MountPath
 		if !filepath.IsAbs(path) {
 			path = filepath.Join("/", path)
+		}
+		if v.Image != "" {
+			out = append(out, imageMount(m, v, sub, path))
+			continue
 		}
 		out = append(out, &runtimeapi.Mount{
 			ContainerPath: path, HostPath: host, Readonly: m.ReadOnly || v.ReadOnly, Propagation: propagation(m.MountPropagation),

@@ -10,5 +10,6 @@ func all() []Type {
 		secret(),
 		downwardAPI(),
 		projected(),
+		image(),
 	}
 }

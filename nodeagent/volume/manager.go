@@ -34,6 +34,9 @@ type Options struct {
 	// Allocatable is what the node has for pods: the value of a limit that a
 	// container does not set, and the bound of a memory volume. Optional.
 	Allocatable func() v1.ResourceList
+	// Images brings the image of a volume to the node, if its policy wants that,
+	// and returns its id. Without it, image volumes are refused.
+	Images func(ctx context.Context, pod *v1.Pod, source *v1.ImageVolumeSource) (string, error)
 	// Clock is the real one where nil.
 	Clock clock.WithTicker
 	// Mounter is the kernel's where nil.
@@ -50,6 +53,7 @@ type Manager struct {
 	allocatable func() v1.ResourceList
 	clock       clock.WithTicker
 	mounter     Mounter
+	images      func(context.Context, *v1.Pod, *v1.ImageVolumeSource) (string, error)
 	types       []Type
 	queue       workqueue.TypedRateLimitingInterface[types.UID]
 
@@ -84,6 +88,7 @@ func New(o Options) *Manager {
 		allocatable: o.Allocatable,
 		clock:       o.Clock,
 		mounter:     o.Mounter,
+		images:      o.Images,
 		types:       all(),
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](500*time.Millisecond, 2*time.Minute),

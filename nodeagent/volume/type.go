@@ -29,6 +29,9 @@ type Type struct {
 type Mounted struct {
 	// HostPath is the file or directory to bind into containers.
 	HostPath string
+	// Image is, in place of HostPath, the id of the image that the runtime
+	// mounts.
+	Image string
 	// ReadOnly means that containers may not write, whatever they ask for.
 	ReadOnly bool
 }
@@ -80,8 +83,6 @@ func refuse(v *v1.Volume) error {
 		kind = "ephemeral"
 	case s.CSI != nil:
 		kind = "csi"
-	case s.Image != nil:
-		kind = "image"
 	case s.NFS != nil:
 		kind = "nfs"
 	case s.ISCSI != nil:
@@ -89,5 +90,5 @@ func refuse(v *v1.Volume) error {
 	case s.FC != nil:
 		kind = "fc"
 	}
-	return fmt.Errorf("%s volumes are not supported by this node: use emptyDir, hostPath, configMap, secret, downwardAPI or projected", kind)
+	return fmt.Errorf("%s volumes are not supported by this node: use emptyDir, hostPath, configMap, secret, downwardAPI, projected or image", kind)
 }

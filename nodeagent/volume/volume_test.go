@@ -308,7 +308,7 @@ func TestContents(t *testing.T) {
 		},
 		"claim": {
 			source: v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}},
-			err:    `MountVolume.SetUp failed for volume "v" : persistentVolumeClaim volumes are not supported by this node: use emptyDir, hostPath, configMap, secret, downwardAPI or projected`,
+			err:    `MountVolume.SetUp failed for volume "v" : persistentVolumeClaim volumes are not supported by this node: use emptyDir, hostPath, configMap, secret, downwardAPI, projected or image`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -800,5 +800,26 @@ func TestNestedMountpoints(t *testing.T) {
 	}}}
 	if diff := cmp.Diff([]string{"a/deep", "s/x"}, nestedMountpoints(pod, "v")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestImageIsBroughtForTheRuntimeToMount(t *testing.T) {
+	f := newFixture(t)
+	fail := errors.New("no such image")
+	f.images = func(_ context.Context, _ *v1.Pod, s *v1.ImageVolumeSource) (string, error) {
+		if s.Reference == "none" {
+			return "", fail
+		}
+		return "id-of-" + s.Reference, nil
+	}
+	of := func(ref string) *v1.Pod {
+		return podOf(volumeOf("v", v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: ref}}))
+	}
+	if _, err := f.Setup(t.Context(), of("none")); err == nil || !strings.Contains(err.Error(), fail.Error()) {
+		t.Errorf("error %v, want %v", err, fail)
+	}
+	got, err := f.Setup(t.Context(), of("data"))
+	if err != nil || got["v"] != (Mounted{Image: "id-of-data", ReadOnly: true}) {
+		t.Errorf("%+v, %v", got["v"], err)
 	}
 }

@@ -38,6 +38,9 @@ func startCluster(ctx context.Context, bin string) (*cluster, error) {
 	if c.network, err = newNetwork(); err != nil {
 		return c, err
 	}
+	if err := c.startRegistry(); err != nil {
+		return c, err
+	}
 	for _, m := range []struct {
 		name string
 		is   **machine
@@ -47,6 +50,9 @@ func startCluster(ctx context.Context, bin string) (*cluster, error) {
 		}
 		c.machines = append(c.machines, *m.is)
 		if err := provide(images, filepath.Join((*m.is).data(), "images")); err != nil {
+			return c, err
+		}
+		if err := mirror(*m.is, "registry.k8s.io"); err != nil {
 			return c, err
 		}
 	}
@@ -65,6 +71,20 @@ func startCluster(ctx context.Context, bin string) (*cluster, error) {
 	}
 	fmt.Printf("two nodes with their images are ready after %.0f s\n", time.Since(began).Seconds())
 	return c, nil
+}
+
+// startRegistry runs this program on the switch, serving the images.
+func (c *cluster) startRegistry() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	p, err := startProcess(exec.Command("nsenter", "--net=/run/netns/"+c.network.name, self, "-serve-images", "-bin", c.bin))
+	if err != nil {
+		return err
+	}
+	c.processes = append(c.processes, p)
+	return nil
 }
 
 // provide links the archives into a folder that the node imports from.

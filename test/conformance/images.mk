@@ -57,9 +57,10 @@ $(CONF_IMG)/agnhost-prev.tar: MORE := -env PREVIOUS=2.55
 $(CONF_IMG)/agnhost.tar $(CONF_IMG)/agnhost-prev.tar: $(AGNHOST_DEPS)
 	$(conformance-image) $(CONF_PATH) $(MORE) -entrypoint /agnhost -cmd pause $(AGNHOST_FILES)
 
-$(CONF_IMG)/kitten.tar $(CONF_IMG)/nautilus.tar: $(CONF_IMG)/%.tar: $(CONF)/programs/agnhost $(CONF_BUSYBOX)
+$(CONF_IMG)/kitten.tar $(CONF_IMG)/nautilus.tar: $(CONF_IMG)/%.tar: $(CONF)/programs/agnhost $(CONF_BUSYBOX) $(CONF_SRC)/kitten/os-release
 	$(conformance-image) $(CONF_PATH) -entrypoint /agnhost -cmd test-webserver $(applets) $<=/agnhost \
-		$(foreach file,$*.jpg data.json,$(kubernetes-source)/test/images/$*/html/$(file)=/$(file))
+		$(foreach file,$*.jpg data.json,$(kubernetes-source)/test/images/$*/html/$(file)=/$(file)) \
+		$(CONF_SRC)/kitten/os-release=/etc/os-release
 $(CONF_IMG)/kitten.tar: REFS := $(E2E_REPO)/kitten:1.8
 $(CONF_IMG)/nautilus.tar: REFS := $(E2E_REPO)/nautilus:1.8
 

@@ -29,7 +29,7 @@ type options struct {
 
 func main() {
 	var o options
-	var report bool
+	var report, serve bool
 	flag.StringVar(&o.bin, "bin", "bin", "folder of proa, tools/, images/conformance/ and conformance/")
 	flag.StringVar(&o.out, "out", "", "folder for results (default BIN/conformance)")
 	flag.StringVar(&o.focus, "focus", "", "run only tests whose name matches this regular expression")
@@ -38,6 +38,7 @@ func main() {
 	flag.IntVar(&o.procs, "procs", 4, "how many tests run at a time; serial ones run alone, after the others")
 	flag.BoolVar(&o.clusterOnly, "cluster-only", false, "start the cluster, print how to reach it, remove it at an interrupt")
 	flag.BoolVar(&report, "report", false, "print the table for the junit files named as arguments")
+	flag.BoolVar(&serve, "serve-images", false, "serve the images as a registry; the runner calls itself so, on the switch")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -45,6 +46,8 @@ func main() {
 	var err error
 	if report {
 		err = printTable(flag.Args())
+	} else if serve {
+		err = serveImages(ctx, o.bin)
 	} else {
 		err = run(ctx, o)
 	}
