@@ -107,11 +107,7 @@ func defaultDaemonSet(d daemonSet) {
 		setTemplateGeneration(d, 0)
 	}
 	s := &d.Spec
-	if _, ok := d.Annotations[appsv1.DeprecatedTemplateGeneration]; !ok {
-		setTemplateGeneration(d, 0)
-	}
 	core.DefaultPodTemplate(&s.Template)
-	setTemplateGeneration(d, templateGeneration(d)) // it is always there
 	if s.UpdateStrategy.Type == "" {
 		s.UpdateStrategy.Type = appsv1.RollingUpdateDaemonSetStrategyType
 	}
