@@ -35,7 +35,7 @@ func ResourceClaimTemplate() *kind.Kind[template] {
 		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		ValidateUpdate: func(_ context.Context, t, old template) field.ErrorList {
-			return core.ValidateImmutable(t.Spec, old.Spec, field.NewPath("spec"))
+			return append(validate(t), core.ValidateImmutable(t.Spec, old.Spec, field.NewPath("spec"))...)
 		},
 		Columns: []kind.Column[template]{kind.NameColumn[template](), kind.AgeColumn[template]()},
 		Extend: func(d *kind.Deps, _ *kind.REST) (rest.Storage, map[string]rest.Storage, error) {
