@@ -39,7 +39,8 @@ func MutatingWebhookConfiguration() *kind.Kind[mutatingWebhooks] {
 				}
 			}
 		},
-		Spec: func(c mutatingWebhooks) any { return c.Webhooks },
+		EmptyIsChange: true,
+		Spec:          func(c mutatingWebhooks) any { return c.Webhooks },
 		Validate: func(_ context.Context, c mutatingWebhooks) field.ErrorList {
 			return append(validateHooks(c.Webhooks, leniency{}, compilers), refuseStaticName(c.Name)...)
 		},

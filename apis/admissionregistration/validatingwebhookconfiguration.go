@@ -38,7 +38,8 @@ func ValidatingWebhookConfiguration() *kind.Kind[validatingWebhooks] {
 				}
 			}
 		},
-		Spec: func(c validatingWebhooks) any { return c.Webhooks },
+		EmptyIsChange: true,
+		Spec:          func(c validatingWebhooks) any { return c.Webhooks },
 		Validate: func(_ context.Context, c validatingWebhooks) field.ErrorList {
 			return append(validateHooks(asHooks(c.Webhooks), leniency{}, compilers), refuseStaticName(c.Name)...)
 		},

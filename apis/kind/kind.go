@@ -51,6 +51,8 @@ type Kind[T Object] struct {
 	// Spec returns a pointer to the part whose change bumps metadata.generation;
 	// nil for kinds that have no generation.
 	Spec func(T) any
+	// EmptyIsChange counts an empty list or map in place of none as a change of Spec.
+	EmptyIsChange bool
 
 	// ValidateName checks metadata.name (and generateName with prefix=true);
 	// nil means DNS-1123 subdomain.

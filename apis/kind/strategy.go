@@ -2,6 +2,7 @@ package kind
 
 import (
 	"context"
+	"reflect"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,7 +139,11 @@ func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Obje
 	}
 	if s.kind.Spec != nil {
 		n.SetGeneration(o.GetGeneration())
-		if !equality.Semantic.DeepEqual(s.kind.Spec(n), s.kind.Spec(o)) {
+		equal := equality.Semantic.DeepEqual
+		if s.kind.EmptyIsChange {
+			equal = reflect.DeepEqual
+		}
+		if !equal(s.kind.Spec(n), s.kind.Spec(o)) {
 			n.SetGeneration(o.GetGeneration() + 1)
 		}
 	}

@@ -19,6 +19,9 @@ func AddKubernetesGates(gate featuregate.MutableVersionedFeatureGate) error {
 		_, ok := known[name]
 		return ok
 	})
+	if len(missing) == 0 { // once it is in a flag set, a gate takes no more, not even none
+		return nil
+	}
 	return gate.AddVersioned(missing)
 }
 
