@@ -13,6 +13,8 @@ import (
 	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	componentmetrics "k8s.io/component-base/metrics"
+	"k8s.io/component-base/metrics/legacyregistry"
 	psa "k8s.io/pod-security-admission/admission"
 	"k8s.io/pod-security-admission/admission/api/load"
 	psaapi "k8s.io/pod-security-admission/api"
@@ -36,13 +38,20 @@ func newPodSecurity(f informers.SharedInformerFactory, client kubernetes.Interfa
 	if err != nil {
 		return nil, err
 	}
+	recorder := metrics.NewPrometheusRecorder(psaapi.GetAPIVersion())
+	recorder.MustRegister(func(counters ...componentmetrics.Registerable) {
+		for _, c := range counters {
+			// Where several servers are made in one process, the first one's count.
+			_ = legacyregistry.Register(c)
+		}
+	})
 	namespaces := f.Core().V1().Namespaces()
 	p := &podSecurity{
 		Handler: admission.NewHandler(admission.Create, admission.Update),
 		delegate: &psa.Admission{
 			Configuration:    config,
 			Evaluator:        evaluator,
-			Metrics:          metrics.NewPrometheusRecorder(psaapi.GetAPIVersion()),
+			Metrics:          recorder,
 			PodSpecExtractor: psa.DefaultPodSpecExtractor{},
 			NamespaceGetter:  psa.NamespaceGetterFromListerAndClient(namespaces.Lister(), client),
 			PodLister:        psa.PodListerFromInformer(f.Core().V1().Pods().Lister()),

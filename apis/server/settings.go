@@ -96,6 +96,7 @@ func (s *Settings) Validate() error {
 	if err := s.Run.ComponentGlobalsRegistry.Set(); err != nil {
 		return err
 	}
+	s.recordFeatures()
 	for _, name := range GatesWithoutEffect(s.gates) {
 		klog.InfoS("Warning: this feature gate has no effect in proa", "featureGate", name)
 	}
