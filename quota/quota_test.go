@@ -30,7 +30,7 @@ func TestMeasured(t *testing.T) {
 		"requests.deviceclass.resource.kubernetes.io/other": "pods",
 		"gpu.deviceclass.resource.k8s.io/devices":           "resourceclaims.resource.k8s.io",
 		"gold.storageclass.storage.k8s.io/requests.storage": "persistentvolumeclaims",
-		"services.nodeports": "services", "secrets": "secrets", "count/jobs.batch": "jobs.batch", "nonsense": "",
+		"services.nodeports":                                "services", "secrets": "secrets", "count/jobs.batch": "jobs.batch", "nonsense": "",
 	} {
 		if got := strings.Join(Measured(corev1.ResourceName(name), classes), " "); got != want {
 			t.Errorf("%s is measured by %q, want %q", name, got, want)
@@ -55,7 +55,7 @@ func TestDeviceUsage(t *testing.T) {
 	want := corev1.ResourceList{
 		"gpu.deviceclass.resource.k8s.io/devices":         resource.MustParse("5"),
 		"requests.deviceclass.resource.kubernetes.io/gpu": resource.MustParse("5"),
-		"requests.x.io/gpu": resource.MustParse("3"),
+		"requests.x.io/gpu":                               resource.MustParse("3"),
 		"nic.deviceclass.resource.k8s.io/devices":         resource.MustParse("32"),
 		"requests.deviceclass.resource.kubernetes.io/nic": resource.MustParse("32"),
 	}

@@ -27,18 +27,18 @@ import (
 // deletion of collections.
 type namespaceREST struct {
 	*kind.REST
-	withoutMethods
+	withoutMethods //nolint:unused // used by being ambiguous
 }
 
 // withoutMethods takes methods away from the store that it is embedded beside: two
 // promoted methods of one name and depth hide each other. What remains is what
 // upstream's namespace storage offers.
-type withoutMethods struct{ hidden }
+type withoutMethods struct{ hidden } //nolint:unused // as above
 
-type hidden struct{}
+type hidden struct{} //nolint:unused // as above
 
-func (hidden) DeleteCollection()           {}
-func (hidden) DeleteReturnsDeletedObject() {}
+func (hidden) DeleteCollection()           {} //nolint:unused // as above
+func (hidden) DeleteReturnsDeletedObject() {} //nolint:unused // as above
 
 // finalizeREST can only be updated; clients read the namespace itself.
 type finalizeREST struct{ partial *PartialREST }
