@@ -5,11 +5,14 @@ package admissionregistration
 
 import "proa/apis/kind"
 
-// Kinds lists the kinds of the group.
+// Kinds lists the kinds of the group; those of alpha and beta versions are off by
+// default.
 func Kinds() []kind.Any {
+	policy, binding := MutatingAdmissionPolicy(), MutatingAdmissionPolicyBinding()
 	return []kind.Any{
 		ValidatingWebhookConfiguration(), MutatingWebhookConfiguration(),
 		ValidatingAdmissionPolicy(), ValidatingAdmissionPolicyBinding(),
-		MutatingAdmissionPolicy(), MutatingAdmissionPolicyBinding(),
+		policy, binding,
+		policy.In("v1beta1"), binding.In("v1beta1"), policy.In("v1alpha1"), binding.In("v1alpha1"),
 	}
 }

@@ -141,6 +141,13 @@ const (
 	PrefixNever
 )
 
+// In is the kind in another version of its group, served from the same storage.
+func (k *Kind[T]) In(version string) *Kind[T] {
+	other := *k
+	other.GVK.Version = version
+	return &other
+}
+
 // Status describes a /status subresource.
 type Status[T Object] struct {
 	// NoTable refuses to print /status as a table.

@@ -3,7 +3,8 @@ package networking
 
 import "proa/apis/kind"
 
-// Kinds lists the kinds of the group.
+// Kinds lists the kinds of the group; those of beta versions are off by default.
 func Kinds() []kind.Any {
-	return []kind.Any{Ingress(), IngressClass(), IPAddress(), NetworkPolicy(), ServiceCIDR()}
+	ip, cidr := IPAddress(), ServiceCIDR()
+	return []kind.Any{Ingress(), IngressClass(), ip, NetworkPolicy(), cidr, ip.In("v1beta1"), cidr.In("v1beta1")}
 }

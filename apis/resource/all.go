@@ -4,7 +4,9 @@ package resource
 
 import "proa/apis/kind"
 
-// Kinds lists the kinds of the group.
+// Kinds lists the kinds of the group; those of beta versions are off by default.
 func Kinds() []kind.Any {
-	return []kind.Any{DeviceClass(), ResourceClaim(), ResourceClaimTemplate(), ResourceSlice()}
+	const beta = "v1beta2"
+	c, claim, template, slice := DeviceClass(), ResourceClaim(), ResourceClaimTemplate(), ResourceSlice()
+	return []kind.Any{c, claim, template, slice, c.In(beta), claim.In(beta), template.In(beta), slice.In(beta)}
 }

@@ -35,7 +35,10 @@ func installKinds(s *genericapiserver.GenericAPIServer, kinds []kind.Any, d *kin
 			byGroup[g][desc.GVK.Version][name] = storage
 		}
 		if r, ok := storages[desc.Resource].(interface{ Main() *kind.REST }); ok {
-			stores[desc.GroupResource()] = r.Main()
+			// Stable versions come first.
+			if gr := desc.GroupResource(); stores[gr] == nil {
+				stores[gr] = r.Main()
+			}
 		}
 	}
 	var names []string

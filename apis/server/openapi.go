@@ -3,6 +3,7 @@ package server
 import (
 	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/emicklei/go-restful/v3"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -20,7 +21,9 @@ import (
 	"k8s.io/kube-openapi/pkg/spec3"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
+	"proa/apis/kind"
 	"proa/apis/openapi"
+	openapipreview "proa/apis/openapi/preview"
 	"proa/apis/server/authn"
 )
 
@@ -47,6 +50,26 @@ func setOpenAPI(c *genericapiserver.Config, namer *openapinamer.DefinitionNamer)
 		Type: kind, Name: header, In: in, Description: description}}}
 	c.OpenAPIV3Config.SecuritySchemes = spec3.SecuritySchemes{scheme: {SecuritySchemeProps: spec3.SecuritySchemeProps{
 		Type: kind, Name: header, In: in, Description: description}}}
+}
+
+// addPreviews adds the definitions of beta and alpha versions where some are
+// served; they would cost memory for nothing otherwise.
+func addPreviews(c *genericapiserver.Config, kinds []kind.Any) {
+	if !slices.ContainsFunc(kinds, func(k kind.Any) bool { return preview(k.Description().GVK.Version) }) {
+		return
+	}
+	stable := c.OpenAPIConfig.GetDefinitions
+	both := func(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+		out := stable(ref)
+		maps.Copy(out, openapipreview.GetOpenAPIDefinitions(ref))
+		return out
+	}
+	c.OpenAPIConfig.GetDefinitions, c.OpenAPIV3Config.GetDefinitions = both, both
+	v3 := c.OpenAPIV3Config
+	v3.Definitions = both(func(name string) spec.Ref {
+		definition, _ := v3.GetDefinitionName(name)
+		return spec.MustCreateRef("#/components/schemas/" + common.EscapeJsonPointer(definition))
+	})
 }
 
 // documentation describes a document outside the API groups in OpenAPI.

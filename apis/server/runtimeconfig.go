@@ -16,13 +16,19 @@ import (
 	"proa/apis/kind"
 )
 
-// enabledAPIs are the versions and resources that are served: all there are, less
-// what --runtime-config turns off. What it turns on and upstream has but this
-// server has not (beta and alpha versions) is told; what nobody knows is an error.
+// enabledAPIs are the versions and resources that are served: all stable ones, less
+// what --runtime-config turns off and with the beta and alpha ones that it turns on.
+// What it turns on and upstream has but this server has not is told; what nobody
+// knows is an error.
 func enabledAPIs(given map[string]string, kinds []kind.Any, scheme *runtime.Scheme, fairness bool) (*serverstorage.ResourceConfig, error) {
 	all := serverstorage.NewResourceConfig()
 	for _, k := range kinds {
-		all.EnableVersions(k.Description().GVK.GroupVersion())
+		gv := k.Description().GVK.GroupVersion()
+		if preview(gv.Version) {
+			all.DisableVersions(gv)
+			continue
+		}
+		all.EnableVersions(gv)
 	}
 	overrides := maps.Clone(given)
 	for key, value := range given {
@@ -56,6 +62,11 @@ func enabledAPIs(given map[string]string, kinds []kind.Any, scheme *runtime.Sche
 		return nil, fmt.Errorf("--runtime-config: %w", err)
 	}
 	return merged, nil
+}
+
+// preview says whether a version is off by default, being beta or alpha.
+func preview(version string) bool {
+	return strings.Contains(version, "beta") || strings.Contains(version, "alpha")
 }
 
 // enabledKinds are the kinds that are served.

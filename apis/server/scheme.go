@@ -104,7 +104,7 @@ func NewScheme(kinds []kind.Any, conversions ...func(*runtime.Scheme) error) (*r
 	}
 	for _, o := range olderTypes() {
 		if err := o.register(scheme); err != nil {
-			return nil, fmt.Errorf("register %T: %w", o.stored, err)
+			return nil, fmt.Errorf("register %T: %w", o.object, err)
 		}
 	}
 	unversioned := schema.GroupVersion{Version: "v1"}

@@ -79,6 +79,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	o.Kinds = enabledKinds(o.Kinds, c.MergedResourceConfig)
+	addPreviews(c, o.Kinds)
 	etcd := o.Settings.storage(c)
 	factory := storageFactory(etcd, c, o.Kinds, scheme, codecs)
 	if err := etcd.ApplyWithStorageFactoryTo(factory, c); err != nil {

@@ -3,7 +3,8 @@ package storage
 
 import "proa/apis/kind"
 
-// Kinds lists the kinds of the group.
+// Kinds lists the kinds of the group; those of beta versions are off by default.
 func Kinds() []kind.Any {
-	return []kind.Any{CSIDriver(), CSINode(), CSIStorageCapacity(), StorageClass(), VolumeAttachment(), VolumeAttributesClass()}
+	attributes := VolumeAttributesClass()
+	return []kind.Any{CSIDriver(), CSINode(), CSIStorageCapacity(), StorageClass(), VolumeAttachment(), attributes, attributes.In("v1beta1")}
 }
