@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/emicklei/go-restful/v3"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -19,6 +20,7 @@ import (
 	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/spec3"
+	"k8s.io/kube-openapi/pkg/util"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"proa/apis/kind"
@@ -61,7 +63,12 @@ func addPreviews(c *genericapiserver.Config, kinds []kind.Any) {
 	stable := c.OpenAPIConfig.GetDefinitions
 	both := func(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 		out := stable(ref)
-		maps.Copy(out, openapipreview.GetOpenAPIDefinitions(ref))
+		for name, d := range openapipreview.GetOpenAPIDefinitions(func(name string) spec.Ref { return ref(modelName(name)) }) {
+			for i, other := range d.Dependencies {
+				d.Dependencies[i] = modelName(other)
+			}
+			out[name] = d
+		}
 		return out
 	}
 	c.OpenAPIConfig.GetDefinitions, c.OpenAPIV3Config.GetDefinitions = both, both
@@ -70,6 +77,15 @@ func addPreviews(c *genericapiserver.Config, kinds []kind.Any) {
 		definition, _ := v3.GetDefinitionName(name)
 		return spec.MustCreateRef("#/components/schemas/" + common.EscapeJsonPointer(definition))
 	})
+}
+
+// modelName is a definition's name: the generator writes the Go type's where that is
+// of a package that it does not generate.
+func modelName(name string) string {
+	if strings.Contains(name, "/") {
+		return util.ToRESTFriendlyName(name)
+	}
+	return name
 }
 
 // documentation describes a document outside the API groups in OpenAPI.
