@@ -133,8 +133,10 @@ type PrefixRule int
 const (
 	// PrefixByDefault: on create, and on update unless UpdateValidatesAlone.
 	PrefixByDefault PrefixRule = iota
-	// PrefixAlways: on create and update, of the status too.
+	// PrefixAlways: on create and update.
 	PrefixAlways
+	// PrefixEverywhere: on an update of the status too.
+	PrefixEverywhere
 	// PrefixOnCreate: on create only.
 	PrefixOnCreate
 	// PrefixNever: only the name that was made of it is checked.

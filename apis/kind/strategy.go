@@ -152,7 +152,7 @@ func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Obje
 func (s strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
 	rule := s.kind.GenerateName
-	errs := s.validateUpdatedMetadata(n, o, rule == PrefixAlways || rule == PrefixByDefault && !s.kind.UpdateValidatesAlone)
+	errs := s.validateUpdatedMetadata(n, o, rule == PrefixAlways || rule == PrefixEverywhere || rule == PrefixByDefault && !s.kind.UpdateValidatesAlone)
 	if s.kind.Validate != nil && !s.kind.UpdateValidatesAlone {
 		errs = append(errs, s.kind.Validate(ctx, n)...)
 	}
@@ -221,7 +221,7 @@ func (s statusStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtim
 
 func (s statusStrategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	n, o := obj.(T), old.(T)
-	errs := s.validateUpdatedMetadata(n, o, s.kind.GenerateName == PrefixAlways)
+	errs := s.validateUpdatedMetadata(n, o, s.kind.GenerateName == PrefixEverywhere)
 	if s.kind.Status.Validate != nil {
 		errs = append(errs, s.kind.Status.Validate(ctx, n, o)...)
 	}

@@ -25,6 +25,7 @@ func clusterRole() *kind.Kind[*rbacv1.ClusterRole] {
 		NewList:              func() runtime.Object { return &rbacv1.ClusterRoleList{} },
 		AllowCreateOnUpdate:  true,
 		ValidateName:         validateName,
+		GenerateName:         kind.PrefixAlways,
 		UpdateValidatesAlone: true,
 		Validate: func(_ context.Context, r *rbacv1.ClusterRole) field.ErrorList {
 			return append(validateRules(r.Rules, false), validateAggregation(r, metav1validation.LabelSelectorValidationOptions{})...)

@@ -29,7 +29,7 @@ func VolumeAttachment() *kind.Kind[attachment] {
 	return &kind.Kind[attachment]{
 		GVK:           storagev1.SchemeGroupVersion.WithKind("VolumeAttachment"),
 		Resource:      "volumeattachments",
-		GenerateName:  kind.PrefixAlways,
+		GenerateName:  kind.PrefixEverywhere,
 		ReturnDeleted: true,
 		ClusterScoped: true,
 		New:           func() attachment { return &storagev1.VolumeAttachment{} },
