@@ -18,10 +18,12 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"proa/controllers/control"
@@ -64,7 +66,9 @@ func SetupDaemonSet(env *control.Env) error {
 		Named("daemonset").
 		WithOptions(controller.Options{MaxConcurrentReconciles: 2}).
 		For(&appsv1.DaemonSet{}).
-		Owns(&appsv1.ControllerRevision{}).
+		// A revision just made is no reason to look: another's copy of one in use
+		// is removed with the next change, as upstream does.
+		Owns(&appsv1.ControllerRevision{}, builder.WithPredicates(predicate.Funcs{CreateFunc: func(event.CreateEvent) bool { return false }})).
 		Watches(&corev1.Pod{}, r.podEvents()).
 		Watches(&corev1.Node{}, r.nodeEvents()).
 		Complete(r)
