@@ -286,7 +286,7 @@ func apiInvalid(_ *testing.T, _ *Proa, c *client) {
 	c.do("PATCH", cms+"/fixed", `{"data":{"a":"c"}}`, "Content-Type: application/merge-patch+json").is(422, "field is immutable when `immutable` is set")
 	c.do("DELETE", cms+"/fixed", "").is(200)
 	c.do("POST", "/api/v1/namespaces/default/services", `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":0}]}}`).is(422, "spec.ports[0].port")
-	c.do("POST", "/api/v1/namespaces/default/services", `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"clusterIP":"192.0.2.1","ports":[{"port":80}]}}`).is(422, "spec.clusterIPs", "the provided IP (192.0.2.1) is not in the valid range")
+	c.do("POST", "/api/v1/namespaces/default/services", `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"clusterIP":"192.0.2.1","ports":[{"port":80}]}}`).is(422, "spec.clusterIPs", "failed to allocate IP 192.0.2.1: the provided network does not match the current range")
 	c.do("POST", "/api/v1/namespaces/default/services", `{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80,"nodePort":5}]}}`).is(422, "spec.ports[0].nodePort", "provided port is not in the valid range")
 	c.do("DELETE", "/api/v1/namespaces/default", "").is(403, "this namespace may not be deleted")
 }
