@@ -36,21 +36,16 @@ func gvk(o object) string { return text(o, "apiVersion") + "/" + text(o, "kind")
 // of ours that requires it.
 func moduleDir(name string) (string, error) {
 	var last error
-	for _, dir := range []string{"../conformance", "../tools/kubernetes"} {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-			continue
-		}
-		for _, args := range [][]string{{"list", "-m", "-f", "{{.Dir}}", name}, {"mod", "download", name}, {"list", "-m", "-f", "{{.Dir}}", name}} {
-			c := exec.Command("go", args...)
-			c.Dir = dir
-			out, err := c.Output()
-			last = err
-			if d := strings.TrimSpace(string(out)); err == nil && args[0] == "list" && d != "" {
-				return d, nil
-			}
+	for _, args := range [][]string{{"list", "-m", "-f", "{{.Dir}}", name}, {"mod", "download", name}, {"list", "-m", "-f", "{{.Dir}}", name}} {
+		c := exec.Command("go", args...)
+		c.Dir = "../conformance"
+		out, err := c.Output()
+		last = err
+		if d := strings.TrimSpace(string(out)); err == nil && args[0] == "list" && d != "" {
+			return d, nil
 		}
 	}
-	return "", fmt.Errorf("module %s: not found through ../conformance or ../tools/kubernetes (%v)", name, last)
+	return "", fmt.Errorf("module %s: not found through ../conformance (%v)", name, last)
 }
 
 // load reads all corpora.
